@@ -1,0 +1,354 @@
+"""Convert single values between Protobuf and SageMaker's JSON, and collect what does not fit.
+
+The lower half of ``aws_json``: scalars, enum values, times, and the findings that become one
+refusal. Not for whole messages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import struct
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from buf.validate import validate_pb2
+from tunesmith.errors import Violation
+from tunesmith.v1 import options_pb2
+
+#: Where a value stands: a member's name, an index or a map's key, below its parent's path.
+Path: TypeAlias = "tuple[Path, str | int | Key] | None"
+Render: TypeAlias = Callable[[Any], Any]
+Parse: TypeAlias = "Callable[[Any, Path, Findings], Any]"
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_ANCHORED: Final = re.compile(r"\^\(\?:(.*)\)\$", re.DOTALL)
+_LISTED: Final = 100
+_SHOWN_CHARACTERS: Final = 100
+_INTEGERS: Final = {
+    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
+}
+_NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_FLOATS: Final = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
+# The years 1 to 9999, which is what a Timestamp may hold.
+_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Name an entry of a map, as a step of a path."""
+
+    text: str
+
+
+class Findings:
+    """Collect what does not fit. The first hundred are kept; of the rest, the number."""
+
+    def __init__(self, *, ignore_unknown: bool) -> None:
+        self.ignore_unknown = ignore_unknown
+        self.count = 0
+        self._kept: list[Violation] = []
+
+    def violations(self) -> list[Violation]:
+        """Give what was found, ending with how much was left out, if anything was."""
+        left_out = self.count - len(self._kept)
+        if not left_out:
+            return self._kept
+        rest = Violation(path="", message=f"and {left_out} more of the same request")
+        return [*self._kept, rest]
+
+    def add(self, path: Path, sentence: str) -> None:
+        """Note that the member at a path is not what it should be."""
+        where = written(path)
+        self._keep(where, f"'{where}' {sentence}" if where else f"The request {sentence}")
+
+    def add_constraint(self, path: Path, value: object, constraint: str) -> None:
+        """Note a value that breaks a constraint, in SageMaker's words."""
+        where = written(path)
+        self._keep(
+            where,
+            f"Value '{_shown(value)}' at '{where}' failed to satisfy constraint: "
+            f"Member must {constraint}",
+        )
+
+    def add_unknown(self, path: Path, name: object, known: Collection[str]) -> None:
+        """Note a member that is not known there, with the nearest one that is."""
+        self._keep(
+            written((path, str(name))),
+            f"Unknown member '{_shown(name)}' at '{written(path) or 'the request'}': "
+            f"{_suggestion(str(name), known)}",
+        )
+
+    def is_list(self, value: object, path: Path, zero_rule: str | None) -> bool:
+        """Tell whether a value is a list; note it if it is none, or empty against the rule."""
+        if not isinstance(value, list):
+            self.add(path, f"is {json_kind(value)}; expected a list")
+            return False
+        if zero_rule is not None and not value:
+            self.add_constraint(path, "[]", zero_rule)
+        return True
+
+    def is_text(self, value: object, path: Path) -> bool:
+        """Tell whether a value is a string that Unicode can encode; note it if it is not."""
+        if not isinstance(value, str):
+            hint = f': write "{_shown(value)}", in quotes' if _is_number(value) else ""
+            self.add(path, f"is {json_kind(value)}; expected a string{hint}")
+            return False
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.add(path, "is no valid Unicode: it has one half of a surrogate pair")
+            return False
+        return True
+
+    def _keep(self, path: str, message: str) -> None:
+        self.count += 1
+        if len(self._kept) < _LISTED:
+            self._kept.append(Violation(path=path, message=message))
+
+
+def written(path: Path) -> str:
+    """Write a path as its user would, e.g. ``Tags[2].Key`` or ``Environment['a b']``."""
+    parts: list[str] = []
+    while path is not None:
+        path, part = path
+        if isinstance(part, int):
+            parts.append(f"[{part}]")
+        elif isinstance(part, Key) and not _PLAIN_KEY.fullmatch(part.text):
+            parts.append(f"[{_shown(part.text)!r}]")
+        else:
+            parts.append(f".{_shown(part.text if isinstance(part, Key) else part)}")
+    return "".join(reversed(parts)).removeprefix(".")
+
+
+def json_kind(value: object) -> str:
+    """Name the JSON type of a value, with its article."""
+    names: dict[type, str] = {
+        type(None): "null",
+        bool: "a boolean",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Tell whether a field is a list or map."""
+    # `label` is gone from protobuf 7, and `is_repeated` came with 6.31; this is in all of them.
+    return isinstance(field.default_value, list)
+
+
+def map_value(field: FieldDescriptor) -> FieldDescriptor | None:
+    """Give the field that holds a map's values, or None where the field is no map."""
+    nested = field.message_type
+    if nested is None or not nested.GetOptions().map_entry:
+        return None
+    return nested.fields_by_name["value"]
+
+
+def is_timestamp(descriptor: Descriptor) -> bool:
+    """Tell whether a message type is the well-known point in time."""
+    return descriptor.full_name == Timestamp.DESCRIPTOR.full_name
+
+
+def timestamp_seconds(timestamp: Timestamp) -> float:
+    """Give a time as seconds since 1970, to the millisecond."""
+    return (timestamp.seconds * 1000 + round(timestamp.nanos / 1_000_000)) / 1000
+
+
+def parse_timestamp(value: object, path: Path, findings: Findings) -> tuple[int, int] | None:
+    """Read a time, given as epoch seconds or in ISO 8601, as seconds and nanoseconds."""
+    if isinstance(value, str):
+        micros = _iso_micros(value)
+    elif _is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
+        micros = round(float(value) * 1000) * 1000  # type: ignore[arg-type]
+    else:
+        micros = None
+    if micros is None or not _SECONDS[0] <= micros // 1_000_000 <= _SECONDS[1]:
+        findings.add(
+            path,
+            f"is {_shown(value)!r}; expected a time: seconds since 1970 as a number, or ISO 8601 "
+            "with an offset, such as 2026-11-24T09:30:00Z",
+        )
+        return None
+    seconds, rest = divmod(micros, 1_000_000)
+    return seconds, rest * 1000
+
+
+def scalar_renderer(field: FieldDescriptor, *, single_precision: bool) -> Render:
+    """Make the function that gives a scalar's JSON value, or None for what has none."""
+    if field.enum_type is not None:
+        spelling = {value.number: _spelling(value) for value in field.enum_type.values}
+        # A value from a newer server is shown by its number rather than lost.
+        return lambda number: spelling.get(number, str(number))
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        raise TypeError(f"{field.full_name} holds bytes, which SageMaker's JSON has no form for")
+    if field.type in _FLOATS:
+        return _single_precision if single_precision else _number
+    return _unchanged
+
+
+def scalar_parser(field: FieldDescriptor) -> Parse:
+    """Make the function that checks a scalar and gives its Protobuf value, or None."""
+    if field.enum_type is not None:
+        return _enum_parser(field.enum_type)
+    if field.type in _INTEGERS:
+        return _integer_parser(*_INTEGERS[field.type])
+    if field.type in _FLOATS:
+        return _parse_number
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return _parse_boolean
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return _parse_text
+    raise TypeError(f"{field.full_name} is of a type that SageMaker's JSON has no form for")
+
+
+def explicit_zero_rule(field: FieldDescriptor) -> str | None:
+    """Give the rule that a written zero or empty value breaks, or None where it may stand.
+
+    In a message such a value is the same as absence, which the rules allow: only the codec can
+    still see that it was written.
+    """
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    if rules.ignore != validate_pb2.IGNORE_IF_ZERO_VALUE:
+        return None
+    if rules.HasField("int32"):
+        return f"have value greater than or equal to {rules.int32.gte}"
+    if rules.HasField("repeated"):
+        return f"have length greater than or equal to {rules.repeated.min_items}"
+    if rules.string.min_len:
+        return f"have length greater than or equal to {rules.string.min_len}"
+    anchored = _ANCHORED.fullmatch(rules.string.pattern)
+    pattern = anchored[1] if anchored else rules.string.pattern
+    return f"satisfy regular expression pattern: {pattern}"
+
+
+def _spelling(value: Any) -> str | None:
+    spelled: str = value.GetOptions().Extensions[options_pb2.sagemaker_name]
+    return spelled or None
+
+
+def _enum_parser(enum: EnumDescriptor) -> Parse:
+    numbers = {_spelling(value): value.number for value in enum.values if _spelling(value)}
+    accepted = f"satisfy enum value set: [{', '.join(str(name) for name in numbers)}]"
+
+    def parse(value: Any, path: Path, findings: Findings) -> int | None:
+        if not isinstance(value, str):
+            findings.add(path, f"is {json_kind(value)}; expected a string that must {accepted}")
+            return None
+        number = numbers.get(value)
+        if number is None:
+            findings.add_constraint(path, value, accepted)
+        return number
+
+    return parse
+
+
+def _integer_parser(lowest: int, highest: int) -> Parse:
+    def parse(value: Any, path: Path, findings: Findings) -> int | None:
+        if type(value) is not int:
+            hint = ", without quotes" if isinstance(value, str) else ""
+            findings.add(path, f"is {json_kind(value)}; expected a whole number{hint}")
+        elif value > highest:
+            findings.add_constraint(path, value, f"have value less than or equal to {highest}")
+        elif value < lowest:
+            findings.add_constraint(path, value, f"have value greater than or equal to {lowest}")
+        else:
+            return value
+        return None
+
+    return parse
+
+
+def _parse_number(value: Any, path: Path, findings: Findings) -> float | None:
+    if isinstance(value, str) and value in _NON_FINITE:
+        return _NON_FINITE[value]
+    if _is_number(value):
+        try:
+            return float(value)
+        except OverflowError:
+            findings.add(path, "is too large for a number of 64 bits")
+            return None
+    hint = ", without quotes" if isinstance(value, str) else ""
+    findings.add(path, f"is {json_kind(value)}; expected a number{hint}")
+    return None
+
+
+def _parse_boolean(value: Any, path: Path, findings: Findings) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    findings.add(path, f"is {json_kind(value)}; expected true or false")
+    return None
+
+
+def _parse_text(value: Any, path: Path, findings: Findings) -> str | None:
+    return value if findings.is_text(value, path) else None
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return next(name for name, number in _NON_FINITE.items() if str(number) == str(value))
+
+
+def _single_precision(value: float) -> float | str:
+    try:
+        (rounded,) = struct.unpack("f", struct.pack("f", value))
+    except OverflowError:
+        rounded = math.copysign(math.inf, value)
+    return _number(rounded)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _iso_micros(text: str) -> int | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        return None
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _shown(value: object) -> str:
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python will write out
+        return "a number of thousands of digits"
+    # What cannot be encoded could not be sent back either.
+    text = text.encode(errors="replace").decode()
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    return f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    by_key = {_key(candidate): candidate for candidate in known}
+    near = difflib.get_close_matches(_key(name)[:_SHOWN_CHARACTERS], by_key, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{by_key[near[0]]}'?"
+    return f"expected one of {', '.join(sorted(by_key.values())) or 'no member at all'}"
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

@@ -1,0 +1,208 @@
+"""Make calls of the tuning service: deadlines, request ids, retries.
+
+A call is repeated while the server is unavailable, and only then: changing calls carry a request
+id, under which the server answers a repetition without carrying it out twice. Not for what the
+calls mean; see ``aio.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from tunesmith.statuses import REQUEST_ID_KEY, error_of
+from tunesmith.v1.event_pb2 import (
+    WatchHyperParameterTuningJobRequest,
+    WatchHyperParameterTuningJobResponse,
+)
+from tunesmith.v1.tuning_service_pb2_grpc import TuningServiceStub
+
+if TYPE_CHECKING:
+    from tunesmith.v1.tuning_service_pb2_grpc import TuningServiceAsyncStub
+
+Req = TypeVar("Req", bound=Message)
+Resp = TypeVar("Resp", bound=Message)
+
+_CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # A server on this host is back within moments of its restart: look for it as often.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Each client learns for itself whether the server is there.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Servers are on loopback so far, where a proxy from the environment can only be in the way.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
+
+# What a server that is going down, or not there, ends calls with.
+_PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettings:
+    """Bound how long calls wait and how often they are repeated.
+
+    Attributes:
+        deadline_s: For a whole call, repetitions included.
+        retries: Repetitions of a call while the server is unavailable.
+        backoff_s: Pause before the first repetition; doubles, and is drawn between half and all.
+        backoff_max_s: Longest pause.
+        watch_s: Longest life of one stream of events; then it is opened anew where it ended.
+        outage_s: For how long a watch tries to find the server again.
+    """
+
+    deadline_s: float = 30.0
+    retries: int = 4
+    backoff_s: float = 0.1
+    backoff_max_s: float = 2.0
+    watch_s: float = 600.0
+    outage_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Hold what a caller takes from its surroundings, for tests to replace.
+
+    Attributes:
+        clock: Monotonic, in seconds.
+        rng: Spreads repetitions; nothing else depends on it.
+        new_request_id: Makes an id that no other call has.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+    new_request_id: Callable[[], str] = lambda: str(uuid.uuid4())
+
+
+class Caller:
+    """Own a channel to one server, and make calls on it."""
+
+    def __init__(
+        self, address: str, *, settings: CallSettings, surroundings: Surroundings | None = None
+    ) -> None:
+        """Open the channel; the server is looked for at the first call.
+
+        Args:
+            address: ``HOST:PORT``.
+            settings: Deadlines and retries.
+            surroundings: Clock, chance and ids; absent: the process's own.
+        """
+        self.address = address
+        self._settings = settings
+        self._surroundings = surroundings or Surroundings()
+        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self.stub: TuningServiceAsyncStub = TuningServiceStub(self._channel)  # type: ignore[assignment]
+
+    async def close(self) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def read(self, method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp], request: Req) -> Resp:
+        """Make a call that changes nothing.
+
+        Raises:
+            TunesmithError: The call failed, after all repetitions.
+        """
+        return await self._call(method, request, request_id="")
+
+    async def change(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp],
+        request: Req,
+        *,
+        request_id: str | None = None,
+    ) -> Resp:
+        """Make a call that changes something, once, however often it is sent.
+
+        Args:
+            method: Of the stub.
+            request: The request.
+            request_id: Of an earlier call that this one repeats; absent: a new one.
+
+        Raises:
+            TunesmithError: The call failed, after all repetitions.
+        """
+        identity = request_id or self._surroundings.new_request_id()
+        return await self._call(method, request, request_id=identity)
+
+    async def watch(
+        self, name: str, *, after_sequence: int
+    ) -> AsyncIterator[WatchHyperParameterTuningJobResponse]:
+        """Stream a tuning job's events until it ends, over disconnects and server restarts.
+
+        Raises:
+            TunesmithError: The server refused, or was not found again in time.
+        """
+        clock = self._surroundings.clock
+        last, failures, outage_since = after_sequence, 0, None
+        while True:
+            opened = clock()
+            call = self.stub.WatchHyperParameterTuningJob(
+                WatchHyperParameterTuningJobRequest(
+                    hyper_parameter_tuning_job_name=name, after_sequence=last
+                ),
+                timeout=self._settings.watch_s,
+            )
+            try:
+                async for event in call:
+                    last, failures, outage_since = event.sequence, 0, None
+                    yield event
+            except grpc.aio.AioRpcError as failure:
+                if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    continue
+                if clock() - opened > self._settings.backoff_max_s:
+                    failures, outage_since = 0, None
+                outage_since = clock() if outage_since is None else outage_since
+                outlasted = clock() - outage_since >= self._settings.outage_s
+                if failure.code() not in _PASSING or outlasted:
+                    raise error_of(failure, address=self.address) from failure
+            else:
+                return
+            finally:
+                call.cancel()
+            await asyncio.sleep(self._pause_s(failures))
+            failures += 1
+
+    async def _call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp],
+        request: Req,
+        *,
+        request_id: str,
+    ) -> Resp:
+        clock = self._surroundings.clock
+        metadata = ((REQUEST_ID_KEY, request_id),) if request_id else ()
+        deadline = clock() + self._settings.deadline_s
+        attempt = 0
+        while True:
+            try:
+                return await method(request, timeout=deadline - clock(), metadata=metadata)
+            except grpc.aio.AioRpcError as failure:
+                pause_s = self._pause_s(attempt)
+                if (
+                    failure.code() not in _PASSING
+                    or attempt >= self._settings.retries
+                    or clock() + pause_s >= deadline
+                ):
+                    raise error_of(
+                        failure, address=self.address, request_id=request_id
+                    ) from failure
+            await asyncio.sleep(pause_s)
+            attempt += 1
+
+    def _pause_s(self, attempt: int) -> float:
+        longest = min(
+            self._settings.backoff_max_s, self._settings.backoff_s * 2.0 ** min(attempt, 30)
+        )
+        return longest * self._surroundings.rng.uniform(0.5, 1.0)

@@ -1,0 +1,82 @@
+"""From a trial's pipe to its log file, its reports of output and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import BinaryIO, Final
+
+from tunesmith.runner.lines import LineSplitter
+from tunesmith.runner.metrics import MetricScanner
+from tunesmith.runner.outbox import Outbox
+from tunesmith.runner.settings import RunnerLimits
+from tunesmith.v1 import runner_service_pb2 as pb
+
+_READ_BYTES: Final = 64 * 1024
+# Together with one line of the largest size this keeps a report far below gRPC's 4 MiB.
+_BATCH_CHARACTERS: Final = 128 * 1024
+
+
+class OutputPump:
+    """Carry a trial's output, in order: a metric's report follows the line that it was read from.
+
+    Lines travel together: a report leaves when it is full, when its first line is old enough,
+    or when a metric was found. While the outbox is full, the pipe is not read.
+    """
+
+    def __init__(
+        self, *, log: BinaryIO, scanner: MetricScanner, outbox: Outbox, limits: RunnerLimits
+    ) -> None:
+        self._log = log
+        self._scanner = scanner
+        self._outbox = outbox
+        self._limits = limits
+        self._splitter = LineSplitter()
+        self._batch: list[str] = []
+        self._batch_characters = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        """Carry all that comes, until the end of the pipe.
+
+        Raises:
+            OSError: The log file cannot be written.
+        """
+        try:
+            while chunk := await reader.read(_READ_BYTES):
+                # To the page cache: quicker than the hop to a thread would be.
+                self._log.write(chunk)
+                for line in self._splitter.feed(chunk):
+                    if self._outbox.is_full:
+                        await self._outbox.room()
+                    self.add(line)
+        finally:
+            for line in self._splitter.finish():
+                self.add(line)
+            self.flush()
+
+    def add(self, line: str) -> None:
+        """Take in one line."""
+        self._batch.append(line)
+        self._batch_characters += len(line)
+        values = self._scanner.scan(line)
+        full = (
+            len(self._batch) >= self._limits.flush_lines
+            or self._batch_characters >= _BATCH_CHARACTERS
+        )
+        if values or full:
+            self.flush()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._limits.flush_s, self.flush)
+        for name, value in values:
+            self._outbox.append(pb.MetricValue(metric_name=name, value=value))
+
+    def flush(self) -> None:
+        """Report the lines that wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._batch:
+            self._outbox.append(pb.OutputLines(lines=self._batch))
+            self._batch = []
+            self._batch_characters = 0

@@ -1,0 +1,388 @@
+"""One attempt at a trial, from its assignment to its end.
+
+The order of things is here; each of them is in a module of its own. What happened is reported
+through the outbox, in order; the end is returned, so that the agent can free the trial's place
+before the server hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from tunesmith.runner import artifacts, channels, contract, data_directory, disk
+from tunesmith.runner.environment import trial_environment
+from tunesmith.runner.errors import FailureKind, TrialFailure, failure_of_os_error
+from tunesmith.runner.metrics import MetricPatternError, MetricScanner
+from tunesmith.runner.outbox import Outbox
+from tunesmith.runner.output import OutputPump
+from tunesmith.runner.process import TrialProcess, start_process
+from tunesmith.runner.settings import RunnerLimits
+from tunesmith.runner.threads import Wanted, WorkerThreads, WorkUnwanted
+from tunesmith.v1 import runner_service_pb2 as pb
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+#: When the server names no grace, SageMaker's.
+_DEFAULT_GRACE_S: Final = 120.0
+
+
+class StopReason(StrEnum):
+    """Say why a trial is made to end before its time."""
+
+    DRAINING = "the runner shuts down"
+    REQUESTED = "the server asked"
+    MAX_RUNTIME = "its maximum runtime is over"
+    REVOKED = "its lease is no longer good"
+
+
+# A reason is only replaced by one of a higher rank.
+_RANK: Final = {
+    StopReason.DRAINING: 0,
+    StopReason.REQUESTED: 1,
+    StopReason.MAX_RUNTIME: 1,
+    StopReason.REVOKED: 2,
+}
+_OUTCOMES: Final = {
+    StopReason.DRAINING: pb.TRIAL_OUTCOME_RETURNED,
+    StopReason.REQUESTED: pb.TRIAL_OUTCOME_STOPPED,
+    StopReason.MAX_RUNTIME: pb.TRIAL_OUTCOME_MAX_RUNTIME_EXCEEDED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialHost:
+    """Say what the runner gives to every trial."""
+
+    threads: WorkerThreads
+    limits: RunnerLimits
+    environment: Mapping[str, str]
+    cpu_count: int
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exit:
+    """Say how a trial's program ended."""
+
+    code: int
+    by_itself: bool
+    started_at: datetime
+
+    @property
+    def status(self) -> int | None:
+        return self.code if self.code >= 0 else None
+
+
+class Trial:
+    """Live one attempt at a trial."""
+
+    def __init__(
+        self,
+        *,
+        assignment: pb.TrialAssignment,
+        tree: contract.TrialTree,
+        outbox: Outbox,
+        host: TrialHost,
+    ) -> None:
+        self._assignment = assignment
+        self._tree = tree
+        self._outbox = outbox
+        self._host = host
+        self._reason: StopReason | None = None
+        self._failure: TrialFailure | None = None
+        self._interrupted = asyncio.Event()
+        self._process: TrialProcess | None = None
+        self._download_wanted = Wanted()
+        self._upload_wanted = Wanted()
+        self._keeps_artifacts = False
+
+    def stop(self, reason: StopReason) -> None:
+        """End the trial before its time; one that has ended already is left as it is."""
+        if self._reason is None or _RANK[reason] > _RANK[self._reason]:
+            self._reason = reason
+        self._download_wanted.end()
+        self._interrupted.set()
+        if reason is StopReason.REVOKED:
+            self._kill()
+
+    async def run(self, gpus: tuple[str, ...]) -> pb.TrialEnded | None:
+        """Live from STARTING to the end, whatever happens.
+
+        Returns:
+            The end, not yet reported; ``None`` for a revoked trial, of which nothing is said.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch_disk())
+            try:
+                ended = await self._attempt(gpus)
+            finally:
+                watching.cancel()
+        return None if self._reason is StopReason.REVOKED else ended
+
+    async def tidy(self) -> None:
+        """Remove what an ended trial needs no more."""
+        if not self._keeps_artifacts:
+            await self._host.threads.run(data_directory.discard, self._tree)
+
+    async def _attempt(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
+        try:
+            return await self._live(gpus)
+        except WorkUnwanted:
+            return self._ended_early()
+        except TrialFailure as failure:
+            return _failed(failure)
+        except OSError as error:
+            return _failed(failure_of_os_error(error, doing="the runner could not run the trial"))
+        except Exception as error:
+            _LOGGER.exception("%s ended by an error of the runner", self._name)
+            message = f"the runner failed: {type(error).__name__}: {error}"
+            return _failed(TrialFailure(FailureKind.INTERNAL, message))
+        finally:
+            if self._process is not None:
+                self._process.close()
+
+    async def _live(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
+        self._report(pb.TRIAL_STAGE_STARTING)
+        assignment, tree, host = self._assignment, self._tree, self._host
+        place = artifacts.destination(assignment.output_data_config, assignment.training_job_name)
+        scanner = _scanner(assignment)
+        environment = trial_environment(
+            assignment,
+            tree,
+            gpus=gpus,
+            cpu_count=host.cpu_count,
+            inherited=host.environment,
+        )
+        await host.threads.run(self._prepare)
+        await self._download()
+        if self._interrupted.is_set():
+            return self._ended_early()
+        process = await start_process(
+            assignment.command,
+            directory=tree.code,
+            environment=environment.variables,
+            note=lambda pid: data_directory.note_process(tree, pid),
+            limit_s=host.limits.exec_s,
+            clock=host.clock,
+        )
+        self._process = process
+        self._report(pb.TRIAL_STAGE_TRAINING)
+        if environment.omitted:
+            names = ", ".join(environment.omitted)
+            line = f"[runner] too long, or not possible, as an environment variable: {names}"
+            self._outbox.append(pb.OutputLines(lines=[line[:1000]]))
+        ending = await self._supervise(process, scanner)
+        return await self._conclude(ending, place)
+
+    def _prepare(self) -> None:
+        if not self._assignment.command:
+            raise TrialFailure(FailureKind.CLIENT, "the command is empty: it names no program")
+        self._tree.root.mkdir(parents=True, exist_ok=True)
+        disk.check_free_space(self._tree.root, self._assignment.volume_size_bytes)
+        contract.write_tree(self._tree, self._assignment)
+
+    async def _download(self) -> None:
+        assignment = self._assignment
+        mode = assignment.training_input_mode
+        sources = {
+            self._tree.data / channel.channel_name: channels.source_of_channel(channel, mode)
+            for channel in assignment.input_data_config
+        }
+        if not sources:
+            return
+        self._report(pb.TRIAL_STAGE_DOWNLOADING)
+        limit_bytes = assignment.volume_size_bytes
+        copied_bytes = 0
+
+        def check(more_bytes: int) -> None:
+            nonlocal copied_bytes
+            copied_bytes += more_bytes
+            if limit_bytes and copied_bytes > limit_bytes:
+                raise disk.volume_exceeded(copied_bytes, limit_bytes)
+            self._download_wanted.check()
+
+        def copy() -> None:
+            for target, source in sources.items():
+                channels.copy_channel(source, target, check=check)
+
+        await self._host.threads.run_while(
+            self._download_wanted, copy, limit_s=self._host.limits.transfer_s
+        )
+
+    async def _supervise(self, process: TrialProcess, scanner: MetricScanner) -> _Exit:
+        """Carry the program's output until it has ended, by itself or made to."""
+        limits = self._host.limits
+        loop = asyncio.get_running_loop()
+        timer = None
+        if self._assignment.HasField("max_runtime"):
+            runtime_s = self._assignment.max_runtime.ToTimedelta().total_seconds()
+            timer = loop.call_later(runtime_s, self.stop, StopReason.MAX_RUNTIME)
+        async with asyncio.TaskGroup() as tasks:
+            pumping = tasks.create_task(self._pump(process, scanner))
+            exiting = tasks.create_task(process.wait())
+            interrupted = tasks.create_task(self._interrupted.wait())
+            await asyncio.wait({exiting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            by_itself = exiting.done()
+            if not by_itself:
+                await self._end_process(process, exiting)
+            code = await exiting
+            if timer is not None:
+                timer.cancel()
+            interrupted.cancel()
+            # What is still in the pipe is little, and the end must not wait for the server.
+            self._outbox.lift_bound()
+            await asyncio.wait({pumping}, timeout=limits.end_of_output_s)
+            pumping.cancel()
+        return _Exit(code=code, by_itself=by_itself, started_at=process.started_at)
+
+    async def _end_process(self, process: TrialProcess, exiting: asyncio.Task[int]) -> None:
+        """SIGTERM, the grace, SIGKILL, each to the whole group."""
+        if self._reason in (StopReason.REQUESTED, StopReason.MAX_RUNTIME):
+            self._report(pb.TRIAL_STAGE_STOPPING)
+        if self._failure is None and self._reason is not StopReason.REVOKED:
+            process.signal_group(signal.SIGTERM)
+            await asyncio.wait({exiting}, timeout=self.grace_s)
+        process.signal_group(signal.SIGKILL)
+
+    async def _pump(self, process: TrialProcess, scanner: MetricScanner) -> None:
+        try:
+            with self._tree.log.open("wb", buffering=0) as log:
+                pump = OutputPump(
+                    log=log, scanner=scanner, outbox=self._outbox, limits=self._host.limits
+                )
+                await pump.run(process.output)
+        except OSError as error:
+            self._fail(failure_of_os_error(error, doing="the runner could not keep the output"))
+
+    async def _conclude(self, ending: _Exit, place: artifacts.Destination) -> pb.TrialEnded:
+        """Say how the trial ended, after storing its artifacts if it has any."""
+        reason = None if ending.by_itself else self._reason
+        if self._failure is not None:
+            return _failed(self._failure, ending)
+        if reason is None and ending.code != 0:
+            return _failed(self._algorithm_failure(ending.code), ending)
+        outcome = pb.TRIAL_OUTCOME_COMPLETED
+        if reason is not None:
+            outcome = _OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED)
+        uri = ""
+        if outcome != pb.TRIAL_OUTCOME_RETURNED:
+            try:
+                uri = await self._upload(place)
+            except TrialFailure as failure:
+                return _failed(failure, ending)
+        return _ended(outcome, ending, model_artifacts_uri=uri)
+
+    async def _upload(self, place: artifacts.Destination) -> str:
+        self._report(pb.TRIAL_STAGE_UPLOADING)
+        try:
+            return await self._host.threads.run_while(
+                self._upload_wanted,
+                lambda: artifacts.store_artifacts(
+                    self._tree, place, check=self._upload_wanted.check
+                ),
+                limit_s=self._host.limits.transfer_s,
+            )
+        except OSError as error:
+            self._keeps_artifacts = True
+            doing = f"the artifacts could not be stored and stay in {self._tree.ml}"
+            raise failure_of_os_error(error, doing=doing) from error
+
+    def _algorithm_failure(self, code: int) -> TrialFailure:
+        text = contract.failure_text(self._tree)
+        if not text and code < 0:
+            # As a shell and docker count a signal.
+            text = f"Exit Code: {128 - code} ({_signal_name(-code)})"
+        return TrialFailure(FailureKind.ALGORITHM, text or f"Exit Code: {code}")
+
+    async def _watch_disk(self) -> None:
+        limit_bytes = self._assignment.volume_size_bytes
+        if not limit_bytes:
+            return
+        loop = asyncio.get_running_loop()
+        wanted = Wanted()
+
+        def measure() -> int:
+            return disk.used_bytes(self._tree.root, check=wanted.check)
+
+        while True:
+            began = loop.time()
+            used = await self._host.threads.run_while(
+                wanted, measure, limit_s=self._host.limits.transfer_s
+            )
+            if used > limit_bytes:
+                self._fail(disk.volume_exceeded(used, limit_bytes))
+                return
+            # A large tree takes long to measure: a tenth of the time, at most, goes there.
+            pause_s = max(self._host.limits.disk_check_s, 9 * (loop.time() - began))
+            await asyncio.sleep(pause_s)
+
+    @property
+    def grace_s(self) -> float:
+        """Tell the time between SIGTERM and SIGKILL."""
+        if not self._assignment.HasField("stop_grace"):
+            return _DEFAULT_GRACE_S
+        return self._assignment.stop_grace.ToTimedelta().total_seconds()
+
+    @property
+    def _name(self) -> str:
+        return self._assignment.training_job_name
+
+    def _report(self, stage: pb.TrialStage.ValueType) -> None:
+        self._outbox.append(int(stage))
+
+    def _fail(self, failure: TrialFailure) -> None:
+        self._failure = self._failure or failure
+        self._download_wanted.end()
+        self._interrupted.set()
+        self._kill()
+
+    def _kill(self) -> None:
+        self._upload_wanted.end()
+        if self._process is not None:
+            self._process.signal_group(signal.SIGKILL)
+
+    def _ended_early(self) -> pb.TrialEnded:
+        """Say how a trial ended whose program never ran, or whose artifacts nobody wants."""
+        if self._failure is not None:
+            return _failed(self._failure)
+        reason = self._reason or StopReason.DRAINING
+        return pb.TrialEnded(outcome=_OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED))
+
+
+def _scanner(assignment: pb.TrialAssignment) -> MetricScanner:
+    try:
+        return MetricScanner((d.name, d.regex) for d in assignment.metric_definitions)
+    except MetricPatternError as error:
+        raise TrialFailure(FailureKind.CLIENT, f"MetricDefinitions: {error}") from error
+
+
+def _failed(failure: TrialFailure, ending: _Exit | None = None) -> pb.TrialEnded:
+    ended = pb.TrialEnded() if ending is None else _ended(pb.TRIAL_OUTCOME_FAILED, ending)
+    ended.outcome = pb.TRIAL_OUTCOME_FAILED
+    ended.failure_reason = failure.reason
+    ended.retryable = failure.retryable
+    return ended
+
+
+def _ended(
+    outcome: pb.TrialOutcome.ValueType, ending: _Exit, *, model_artifacts_uri: str = ""
+) -> pb.TrialEnded:
+    ended = pb.TrialEnded(outcome=outcome, model_artifacts_uri=model_artifacts_uri)
+    ended.training_started_at.FromDatetime(ending.started_at)
+    if ending.status is not None:
+        ended.exit_code = ending.status
+    return ended
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,287 @@
+"""The synchronous client: the asynchronous one, driven on a thread with a loop of its own.
+
+    with tunesmith.connect("localhost:7070") as client:
+        job = client.create(request)
+        for event in job.watch():
+            ...
+
+Safe to use from several threads. Not for programs on asyncio; see ``aio.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from tunesmith import aio
+from tunesmith.aio import Request
+from tunesmith.calls import CallSettings
+from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
+from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
+from tunesmith.v1.training_job_pb2 import TrainingJobSummary
+from tunesmith.v1.tuning_job_pb2 import (
+    HyperParameterTrainingJobSummary,
+    HyperParameterTuningJobSummary,
+)
+from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
+
+T = TypeVar("T")
+
+
+def connect(address: str = "localhost:7070", *, settings: CallSettings | None = None) -> Client:
+    """Make a client of the server at an address, ``HOST:PORT``.
+
+    The server is looked for at the first call, not here. Use it in ``with``, or ``close`` it.
+
+    Args:
+        address: Where the server is.
+        settings: Deadlines and retries; absent: ``CallSettings()``.
+    """
+    return Client(address, settings=settings or CallSettings())
+
+
+class Client:
+    """Call one server. Every method raises ``TunesmithError`` when its call fails."""
+
+    def __init__(self, address: str, *, settings: CallSettings) -> None:
+        self._thread = _LoopThread()
+        try:
+            self._client = self._thread.run(_connected(address, settings))
+        except BaseException:
+            self._thread.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Give where the server is, ``HOST:PORT``."""
+        return self._client.address
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled. Closing again does nothing."""
+        if not self._thread.closed:
+            self._thread.run(self._client.close())
+            self._thread.close()
+
+    def create(self, request: Request, *, request_id: str | None = None) -> Job:
+        """Create a tuning job; on return it is durable and in progress.
+
+        Args:
+            request: CreateHyperParameterTuningJob's.
+            request_id: Of an earlier call that this one repeats; absent: a new one.
+
+        Raises:
+            InvalidRequest: The request breaks constraints; all of them are listed.
+            ResourceInUse: The name is taken.
+            NotServed: It asks for what this server does not serve yet.
+        """
+        job = self._thread.run(self._client.create(request, request_id=request_id))
+        return Job(self, job.name, arn=job.arn)
+
+    def job(self, name: str) -> Job:
+        """Give the handle of a tuning job without asking the server for it."""
+        return Job(self, name, arn=None)
+
+    def describe(self, name: str) -> DescribeHyperParameterTuningJobResponse:
+        """Describe a tuning job."""
+        return self._thread.run(self._client.describe(name))
+
+    def wait(self, name: str) -> DescribeHyperParameterTuningJobResponse:
+        """Wait until a tuning job has ended, and describe it. It may have failed."""
+        return self._thread.run(self._client.job(name).wait())
+
+    def list(self, request: Request | None = None) -> Iterator[HyperParameterTuningJobSummary]:
+        """List tuning jobs over all pages.
+
+        Args:
+            request: ListHyperParameterTuningJobs's filters and order; absent: all, by name.
+        """
+        return self._thread.iterate(self._client.list(request))
+
+    def stop(self, name: str) -> None:
+        """Stop a tuning job and its training jobs; on return it is stopping."""
+        self._thread.run(self._client.stop(name))
+
+    def delete(self, name: str) -> None:
+        """Delete the entry of a tuning job that has ended; what it produced stays."""
+        self._thread.run(self._client.delete(name))
+
+    def watch(
+        self, name: str, *, after_sequence: int = 0
+    ) -> Iterator[WatchHyperParameterTuningJobResponse]:
+        """Stream a tuning job's events until it has ended, over disconnects.
+
+        Args:
+            name: Of the tuning job.
+            after_sequence: Of the last event already seen; 0: from the first.
+        """
+        return self._thread.iterate(self._client.watch(name, after_sequence=after_sequence))
+
+    def training_jobs(
+        self, name: str, request: Request | None = None
+    ) -> Iterator[HyperParameterTrainingJobSummary]:
+        """List a tuning job's training jobs over all pages.
+
+        Args:
+            name: Of the tuning job.
+            request: ListTrainingJobsForHyperParameterTuningJob's filters and order.
+        """
+        return self._thread.iterate(self._client.training_jobs(name, request))
+
+    def list_training_jobs(self, request: Request | None = None) -> Iterator[TrainingJobSummary]:
+        """List the training jobs of all tuning jobs over all pages.
+
+        Args:
+            request: ListTrainingJobs's filters and order; absent: all, by time of creation.
+        """
+        return self._thread.iterate(self._client.list_training_jobs(request))
+
+    def describe_training_job(self, name: str) -> DescribeTrainingJobResponse:
+        """Describe a training job."""
+        return self._thread.run(self._client.describe_training_job(name))
+
+    def stop_training_job(self, name: str) -> None:
+        """Stop one training job; its tuning job goes on."""
+        self._thread.run(self._client.stop_training_job(name))
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """Give the tags of a tuning job or training job."""
+        return self._thread.run(self._client.tags(arn))
+
+    def add_tags(self, arn: str, tags: Mapping[str, str]) -> dict[str, str]:
+        """Set tags; a known key gets the new value. Give all tags after the change."""
+        return self._thread.run(self._client.add_tags(arn, tags))
+
+    def delete_tags(self, arn: str, keys: Iterable[str]) -> None:
+        """Remove tags; unknown keys are passed over."""
+        self._thread.run(self._client.delete_tags(arn, keys))
+
+    def call(
+        self, operation: str, request: Request | None = None, *, request_id: str | None = None
+    ) -> Message:
+        """Call any operation of the service by its name and give its answer, one page of it.
+
+        Args:
+            operation: E.g. ``ListTags``.
+            request: The operation's; absent: an empty one.
+            request_id: Of an earlier call that this one repeats; absent: a new one.
+
+        Raises:
+            NotServed: There is no such operation, or it answers with a stream.
+        """
+        return self._thread.run(self._client.call(operation, request, request_id=request_id))
+
+
+class Job:
+    """Hold on to one tuning job.
+
+    Attributes:
+        name: Of the tuning job.
+        arn: Its ARN; ``None`` for a handle that was made from the name.
+    """
+
+    def __init__(self, client: Client, name: str, *, arn: str | None) -> None:
+        self._client = client
+        self.name = name
+        self.arn = arn
+
+    def describe(self) -> DescribeHyperParameterTuningJobResponse:
+        """Describe the tuning job."""
+        return self._client.describe(self.name)
+
+    def watch(self, *, after_sequence: int = 0) -> Iterator[WatchHyperParameterTuningJobResponse]:
+        """Stream its events until it has ended, over disconnects."""
+        return self._client.watch(self.name, after_sequence=after_sequence)
+
+    def wait(self) -> DescribeHyperParameterTuningJobResponse:
+        """Wait until the tuning job has ended, and describe it. It may have failed."""
+        return self._client.wait(self.name)
+
+    def stop(self) -> None:
+        """Stop the tuning job and its training jobs; on return it is stopping."""
+        self._client.stop(self.name)
+
+    def delete(self) -> None:
+        """Delete the tuning job's entry once it has ended."""
+        self._client.delete(self.name)
+
+    def training_jobs(
+        self, request: Request | None = None
+    ) -> Iterator[HyperParameterTrainingJobSummary]:
+        """List its training jobs over all pages."""
+        return self._client.training_jobs(self.name, request)
+
+
+async def _connected(address: str, settings: CallSettings) -> aio.AsyncClient:
+    # A channel belongs to the loop on which it is made.
+    return aio.connect(address, settings=settings)
+
+
+class _LoopThread:
+    """Run coroutines on a loop in a thread of its own, for callers in other threads."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="tunesmith-client", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a coroutine's result; an interrupt of the wait cancels it."""
+        if self.closed:
+            work.close()
+            raise RuntimeError("the client is closed; connect anew")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Give the items of an asynchronous generator one by one."""
+        missing = object()
+
+        async def step() -> T | object:
+            return await anext(items, missing)
+
+        try:
+            while (item := self.run(step())) is not missing:
+                yield item  # type: ignore[misc]
+        finally:
+            if not self.closed:
+                self.run(_closed(items))
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _closed(items: AsyncIterator[Any]) -> None:
+    # An interrupted step is cancelled but may not have ended yet, and a running generator
+    # cannot be closed.
+    while getattr(items, "ag_running", False):  # noqa: ASYNC110 - a generator has no event for it
+        await asyncio.sleep(0)
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()

@@ -1,0 +1,185 @@
+"""The composition root: the only place that builds the server's objects and wires them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+
+from tunesmith.v1 import (
+    runner_service_pb2,
+    runner_service_pb2_grpc,
+    suggestion_service_pb2,
+    suggestion_service_pb2_grpc,
+    tuning_service_pb2,
+    tuning_service_pb2_grpc,
+)
+from tunesmith_server.domain.validation import warm_up
+from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.embedded_runner import EmbeddedRunner
+from tunesmith_server.engine.fan_out import FanOut
+from tunesmith_server.engine.fleet import Fleet
+from tunesmith_server.engine.jobs import Jobs
+from tunesmith_server.engine.watch import Watch
+from tunesmith_server.services.interceptors import ErrorInterceptor
+from tunesmith_server.services.messages import Messages
+from tunesmith_server.services.runner import RunnerService
+from tunesmith_server.services.suggestion import SuggestionService
+from tunesmith_server.services.tuning import TuningService
+from tunesmith_server.settings import ServerSettings, SettingsError
+from tunesmith_server.store.sqlite import SqliteStore
+from tunesmith_server.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: Calls under way at shutdown have this long to end.
+_SHUTDOWN_GRACE_S: Final = 2.0
+#: Concurrent calls beyond this are answered RESOURCE_EXHAUSTED at once.
+_MAX_CONCURRENT_CALLS: Final = 10_000
+
+_SERVICES: Final = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (tuning_service_pb2, "TuningService"),
+        (suggestion_service_pb2, "SuggestionService"),
+        (runner_service_pb2, "RunnerService"),
+    )
+)
+
+
+async def run_server(
+    settings: ServerSettings, *, stop: asyncio.Event, on_ready: Callable[[str], None]
+) -> None:
+    """Serve until ``stop`` is set, then stop in good order.
+
+    Args:
+        settings: What to serve and where.
+        stop: Ends the server: the embedded runner gives its trials back, calls end, the store
+            is closed.
+        on_ready: Called with ``HOST:PORT`` once calls are answered.
+
+    Raises:
+        SettingsError: The address can't be listened on.
+        StoreInUse: Another server uses the data directory.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    warm_up()
+    store = await SqliteStore.open(settings.data_dir / "tunesmith.db")
+    try:
+        fleet = Fleet(
+            assigner=Assigner(site=settings.site, stop_grace=settings.stop_grace, clock=_now),
+            settings=settings.fleet,
+        )
+        fan_out = FanOut()
+        jobs = Jobs(
+            store=store,
+            fleet=fleet,
+            fan_out=fan_out,
+            clock=_now,
+            account=settings.account,
+            site=settings.site,
+        )
+        async with contextlib.AsyncExitStack() as running:
+            await running.enter_async_context(_task(fleet.run()))
+            recovered = asyncio.Event()
+            await running.enter_async_context(_task(jobs.run(recovered)))
+            await recovered.wait()
+            server = _build(settings, store=store, fleet=fleet, fan_out=fan_out, jobs=jobs)
+            address = await running.enter_async_context(_serving(server, settings.grpc))
+            if settings.runner:
+                address_file = settings.data_dir / "server-address"
+                _write_address(address_file, address)
+                runner = EmbeddedRunner(
+                    data_dir=settings.data_dir / "runner",
+                    address_file=address_file,
+                    slots=settings.runner_slots,
+                    stop_grace_s=settings.stop_grace.total_seconds(),
+                )
+                await running.enter_async_context(_task(runner.run()))
+            on_ready(address)
+            await stop.wait()
+            logger.info("stopping")
+    finally:
+        await store.close()
+
+
+def _build(
+    settings: ServerSettings, *, store: Store, fleet: Fleet, fan_out: FanOut, jobs: Jobs
+) -> grpc.aio.Server:
+    """Make the gRPC server with all services."""
+    server = grpc.aio.server(
+        interceptors=[ErrorInterceptor()],
+        maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS,
+        options=[("grpc.so_reuseport", 0)],
+    )
+    tuning = TuningService(
+        jobs=jobs,
+        store=store,
+        watch=Watch(store=store, fan_out=fan_out, is_open=jobs.is_open),
+        messages=Messages(account=settings.account, site=settings.site),
+        clock=_now,
+        draw_seed=_draw_seed,
+    )
+    silence_s = 3 * settings.fleet.heartbeat.total_seconds()
+    runner = RunnerService(fleet=fleet, jobs=jobs, silence_s=silence_s)
+    tuning_service_pb2_grpc.add_TuningServiceServicer_to_server(tuning, server)
+    runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(runner, server)
+    suggestion_service_pb2_grpc.add_SuggestionServiceServicer_to_server(SuggestionService(), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    names = (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    return server
+
+
+@contextlib.asynccontextmanager
+async def _serving(server: grpc.aio.Server, address: str) -> AsyncIterator[str]:
+    """Listen and serve within the block; gives the address with the port that was bound."""
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise SettingsError(f"{address} can't be listened on: it is in use, or not of this host.")
+    await server.start()
+    host = address.rpartition(":")[0]
+    try:
+        yield f"{host}:{port}"
+    finally:
+        await server.stop(_SHUTDOWN_GRACE_S)
+
+
+@contextlib.asynccontextmanager
+async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run a coroutine beside the block; its failure ends the block, the block's end cancels it."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+def _write_address(file: Path, address: str) -> None:
+    """Put the address where runners look for it, whole or not at all."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(address, encoding="utf-8")
+    os.replace(fresh, file)  # noqa: PTH105 - Path.replace is the same call, and reads worse here
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _draw_seed() -> int:
+    return secrets.randbelow(2**31)

@@ -1,0 +1,149 @@
+"""A server of ``tune``'s own: a child process for the duration of one command.
+
+The child serves on a free port and ends when the pipe to its standard input closes, so that it
+never outlives the command, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import click
+
+from tunesmith_server.cli.outcome import Refusal
+from tunesmith_server.cli.serve import DATA_DIR_IN_USE
+
+_READY: Final = "ready grpc="
+_START_S: Final = 60.0
+_STOP_S: Final = 30.0
+_LOG_LINES: Final = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedServer:
+    """Point to a running child.
+
+    Attributes:
+        address: Where it serves, ``HOST:PORT``.
+        log: The file that its log goes to.
+    """
+
+    address: str
+    log: Path
+
+
+class _InUse(Exception):
+    """Say that another server has the data directory."""
+
+
+@contextmanager
+def embedded_server(*, config: Path | None, data_dir: Path | None) -> Iterator[EmbeddedServer]:
+    """Run a server as a child process within the block.
+
+    Args:
+        config: Its site configuration.
+        data_dir: Where it keeps its data; absent: the user's data directory, or a temporary one
+            if another server has that.
+
+    Raises:
+        Refusal: It does not start; the message has its last words.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-"))
+    log = folder / "server.log"
+    try:
+        process, address = _start(config=config, data_dir=data_dir, log=log)
+    except _InUse as error:
+        if data_dir is not None:
+            raise Refusal(f"the embedded server does not start: {error}") from None
+        click.echo(
+            f"The user's data directory is in use by another server; this job is kept in {folder}.",
+            err=True,
+        )
+        process, address = _start(config=config, data_dir=folder, log=log)
+    try:
+        yield EmbeddedServer(address=address, log=log)
+    finally:
+        _stop(process)
+
+
+def _start(
+    *, config: Path | None, data_dir: Path | None, log: Path
+) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "tunesmith_server.cli", "serve"]
+    command += ["--grpc", "127.0.0.1:0", "--until-stdin-closes"]
+    if config is not None:
+        command += ["--config", str(config)]
+    if data_dir is not None:
+        command += ["--data-dir", str(data_dir)]
+    with log.open("ab") as errors:
+        process = subprocess.Popen(  # noqa: S603 - this program itself
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=_environment(),
+            # Ctrl-C is for this command to act on; it then stops the child.
+            start_new_session=True,
+        )
+    try:
+        return process, _address(process, log)
+    except BaseException:
+        _stop(process)
+        raise
+
+
+def _environment() -> dict[str, str]:
+    """Give the child's environment, in which `python3` is this program's own Python.
+
+    As in an activated virtual environment: a training script finds what is installed beside
+    Tunesmith, whether or not its user has activated the environment.
+    """
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {**os.environ, "PATH": os.pathsep.join(path)}
+
+
+def _address(process: subprocess.Popen[str], log: Path) -> str:
+    output = process.stdout
+    if output is None:  # it is a pipe
+        raise AssertionError
+    # Ends the wait for the child's line when the child hangs.
+    patience = threading.Timer(_START_S, process.kill)
+    patience.start()
+    try:
+        line = output.readline()
+    finally:
+        patience.cancel()
+    if line.startswith(_READY):
+        threading.Thread(target=_drain, args=(output,), daemon=True).start()
+        return line.removeprefix(_READY).split()[0]
+    status = process.wait()
+    last_words = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+    if status == DATA_DIR_IN_USE:
+        raise _InUse(last_words)
+    raise Refusal(f"the embedded server does not start (exit status {status}):\n{last_words}")
+
+
+def _drain(output: IO[str]) -> None:
+    for _ in output:
+        pass
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

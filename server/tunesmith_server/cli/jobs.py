@@ -1,0 +1,294 @@
+"""``tunesmith jobs …``: the life of tuning jobs and training jobs from a terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunesmith.errors import ResourceNotFound
+from tunesmith_server.cli.outcome import ExitStatus, json_option, reports_errors, server_option
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from tunesmith import Client
+    from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
+
+_TRAINING_JOB_NAME = re.compile(r"^(?P<tuning_job>.+)-[0-9]{3,}-[0-9a-f]{8}$")
+
+
+@click.group()
+def jobs() -> None:
+    """List, describe, watch, stop, delete and export jobs."""
+
+
+@jobs.command("list")
+@click.option("--status", metavar="STATUS", help="Only jobs in this status, e.g. InProgress.")
+@click.option("--name-contains", metavar="TEXT", help="Only jobs with this in their name.")
+@server_option
+@json_option
+@reports_errors
+def list_jobs(*, status: str | None, name_contains: str | None, server: str, as_json: bool) -> None:
+    """List tuning jobs, the newest first."""
+    from tunesmith_server.cli import wording
+
+    query = {
+        "StatusEquals": status,
+        "NameContains": name_contains,
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+    }
+    with _connect(server) as client:
+        summaries = list(client.list(query))
+    if as_json:
+        _print_list("HyperParameterTuningJobSummaries", summaries)
+        return
+    rows = []
+    for summary in summaries:
+        counters = summary.training_job_status_counters
+        rows.append(
+            (
+                summary.hyper_parameter_tuning_job_name,
+                wording.tuning_status(summary.hyper_parameter_tuning_job_status),
+                wording.moment(summary.creation_time),
+                f"{counters.in_progress}",
+                f"{counters.completed}",
+                f"{counters.stopped}",
+                f"{counters.retryable_error + counters.non_retryable_error}",
+            )
+        )
+    headers = ("NAME", "STATUS", "CREATED", "RUNNING", "COMPLETED", "STOPPED", "FAILED")
+    click.echo(wording.table(headers, rows))
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@json_option
+@reports_errors
+def describe(*, name: str, server: str, as_json: bool) -> None:
+    """Describe a tuning job or a training job."""
+    with _connect(server) as client:
+        described: Message
+        if _is_training_job(client, name):
+            described = client.describe_training_job(name)
+        else:
+            described = client.describe(name)
+    from tunesmith import to_aws
+
+    wire = to_aws(described)
+    if as_json:
+        click.echo(json.dumps(wire, indent=2))
+    else:
+        click.echo("\n".join(_indented(wire)))
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@json_option
+@reports_errors
+def watch(*, name: str, server: str, as_json: bool) -> None:
+    """Watch a tuning job until it ends. With --json, one event a line on standard output."""
+    with _connect(server) as client:
+        status = _watch(client, name, as_json=as_json)
+    sys.exit(status)
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@reports_errors
+def stop(*, name: str, server: str) -> None:
+    """Stop a tuning job with its training jobs, or one training job."""
+    with _connect(server) as client:
+        if _is_training_job(client, name):
+            client.stop_training_job(name)
+        else:
+            client.stop(name)
+    click.echo(f"{name} is stopping.", err=True)
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@reports_errors
+def delete(*, name: str, server: str) -> None:
+    """Delete a tuning job that has ended; its training jobs and artifacts stay."""
+    with _connect(server) as client:
+        client.delete(name)
+    click.echo(f"{name} is deleted.", err=True)
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@json_option
+@reports_errors
+def trials(*, name: str, server: str, as_json: bool) -> None:
+    """List a tuning job's training jobs, in the order of their launch."""
+    from tunesmith_server.cli import wording
+    from tunesmith_server.cli.progress import duration
+
+    with _connect(server) as client:
+        summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
+    if as_json:
+        _print_list("TrainingJobSummaries", summaries)
+        return
+    rows = [
+        (
+            summary.training_job_name,
+            wording.training_status(summary.training_job_status),
+            wording.objective(summary),
+            wording.span(duration(summary).total_seconds())
+            if summary.HasField("training_end_time")
+            else "",
+            wording.parameters(summary.tuned_hyper_parameters),
+        )
+        for summary in summaries
+    ]
+    click.echo(wording.table(("NAME", "STATUS", "OBJECTIVE", "TIME", "HYPERPARAMETERS"), rows))
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@reports_errors
+def logs(*, name: str, server: str) -> None:
+    """Print the output of a training job, or of all those of a tuning job, until it ends."""
+    with _connect(server) as client:
+        for line in _log_lines(client, name):
+            click.echo(line)
+
+
+@jobs.command()
+@click.argument("name")
+@server_option
+@json_option
+@reports_errors
+def export(*, name: str, server: str, as_json: bool) -> None:
+    """Print a tuning job's training jobs as CSV: hyperparameters, metrics, times."""
+    with _connect(server) as client:
+        described = [
+            client.describe_training_job(summary.training_job_name)
+            for summary in client.training_jobs(name, {"SortBy": "CreationTime"})
+        ]
+        tuned = {
+            summary.training_job_name: dict(summary.tuned_hyper_parameters)
+            for summary in client.training_jobs(name)
+        }
+    if as_json:
+        from tunesmith import to_aws
+
+        click.echo(json.dumps([to_aws(training_job) for training_job in described], indent=2))
+        return
+    rows = [
+        _row(training_job, tuned.get(training_job.training_job_name, {}))
+        for training_job in described
+    ]
+    columns = _columns(rows)
+    writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _connect(server: str) -> Client:
+    from tunesmith import connect
+
+    return connect(server)
+
+
+def _is_training_job(client: Client, name: str) -> bool:
+    """Tell what a name names; a tuning job may be called like a training job."""
+    if not _TRAINING_JOB_NAME.match(name):
+        return False
+    try:
+        client.describe_training_job(name)
+    except ResourceNotFound:
+        return False
+    return True
+
+
+def _watch(client: Client, name: str, *, as_json: bool) -> ExitStatus:
+    from tunesmith import to_aws
+    from tunesmith_server.cli.display import follow, standard_error
+    from tunesmith_server.cli.progress import Progress
+    from tunesmith_server.cli.tune import report
+
+    progress = Progress(client.describe(name))
+    events = client.watch(name)
+    try:
+        if not as_json:
+            follow(progress, events, console=standard_error())
+            return report(client, client.describe(name), progress, as_json=False)
+        for event in events:
+            progress.apply(event)
+            click.echo(json.dumps(to_aws(event)))
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.DONE if progress.has_succeeded else ExitStatus.FAILED
+
+
+def _log_lines(client: Client, name: str) -> Iterator[str]:
+    from tunesmith_server.cli.progress import ENDED_TRAINING
+
+    match = _TRAINING_JOB_NAME.match(name)
+    only = name if match is not None and _is_training_job(client, name) else None
+    tuning_job = match["tuning_job"] if only is not None and match is not None else name
+    for event in client.watch(tuning_job):
+        if event.HasField("log") and only in (None, event.log.training_job_name):
+            prefix = "" if only else f"{event.log.training_job_name}  "
+            yield from (f"{prefix}{line}" for line in event.log.lines)
+        changed = event.training_job.summary
+        if changed.training_job_name == only and changed.training_job_status in ENDED_TRAINING:
+            return
+
+
+def _print_list(member: str, summaries: Iterable[Message]) -> None:
+    from tunesmith import to_aws
+
+    click.echo(json.dumps({member: [to_aws(summary) for summary in summaries]}, indent=2))
+
+
+def _indented(value: Any, depth: int = 0) -> Iterator[str]:
+    """Lay out SageMaker's JSON for reading: a member a line, indented below its parent."""
+    pad = "  " * depth
+    for name, member in value.items() if isinstance(value, dict) else enumerate(value, start=1):
+        if isinstance(member, dict | list) and member:
+            yield f"{pad}{name}:"
+            yield from _indented(member, depth + 1)
+        else:
+            yield f"{pad}{name}: {member if isinstance(member, str) else json.dumps(member)}"
+
+
+def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> dict[str, str]:
+    from tunesmith_server.cli import wording
+
+    return {
+        "TrainingJobName": training_job.training_job_name,
+        "TrainingJobStatus": wording.training_status(training_job.training_job_status),
+        "CreationTime": wording.moment(training_job.creation_time),
+        "TrainingStartTime": wording.moment(training_job.training_start_time),
+        "TrainingEndTime": wording.moment(training_job.training_end_time),
+        "TrainingTimeInSeconds": str(training_job.training_time_in_seconds or ""),
+        "FailureReason": training_job.failure_reason,
+        **{f"hyperparameter.{name}": value for name, value in tuned.items()},
+        **{
+            f"metric.{metric.metric_name}": repr(metric.value)
+            for metric in training_job.final_metric_data_list
+        },
+    }
+
+
+def _columns(rows: list[dict[str, str]]) -> list[str]:
+    """Give all rows' columns: ours in their order, then hyperparameters and metrics by name."""
+    seen = dict.fromkeys(column for row in rows for column in row)
+    ours = [column for column in seen if "." not in column]
+    theirs = sorted(column for column in seen if "." in column)
+    return [*ours, *theirs]

@@ -1,0 +1,207 @@
+"""How a tuning job stands, worked out from its events: what ``tune`` and ``jobs watch`` show.
+
+Pure: events and times in, facts out. Not for drawing; see ``display.py``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from tunesmith.aio import ENDED
+from tunesmith.v1.event_pb2 import (
+    LogWritten,
+    MetricEmitted,
+    TrainingJobChanged,
+    TuningJobChanged,
+    WatchHyperParameterTuningJobResponse,
+)
+from tunesmith.v1.training_job_pb2 import TrainingJobStatus
+from tunesmith.v1.tuning_job_pb2 import (
+    HyperParameterTrainingJobSummary,
+    HyperParameterTuningJobStatus,
+    TrainingJobStatusCounters,
+)
+from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
+
+_LAST_LINES: Final = 10
+_FAILURES_KEPT: Final = 20
+#: Statuses in which a training job has ended.
+ENDED_TRAINING: Final = frozenset(
+    {
+        TrainingJobStatus.TRAINING_JOB_STATUS_COMPLETED,
+        TrainingJobStatus.TRAINING_JOB_STATUS_FAILED,
+        TrainingJobStatus.TRAINING_JOB_STATUS_STOPPED,
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """Follow a training job that has not ended.
+
+    Attributes:
+        summary: Its latest state.
+        objective: The latest value of the objective metric, ``None`` before the first.
+        emitted: How many values of the objective it has emitted.
+        lines: Its last lines of output.
+    """
+
+    summary: HyperParameterTrainingJobSummary
+    objective: float | None = None
+    emitted: int = 0
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTrainingJob:
+    """Remember why a training job failed.
+
+    Attributes:
+        name: Of the training job.
+        reason: Its FailureReason.
+        lines: The last lines of its output.
+    """
+
+    name: str
+    reason: str
+    lines: tuple[str, ...]
+
+
+class Progress:
+    """Follow one tuning job through its events.
+
+    Attributes:
+        name: Of the tuning job.
+        metric: The objective metric's name; empty where definitions have their own.
+        total: Training jobs in all; ``None`` if the job sets no number.
+        status: Of the tuning job.
+        failure_reason: Why it failed; empty unless it did.
+        counters: Its training jobs by status.
+        best: The best training job so far.
+        running: The training jobs that have not ended, by name.
+        failures: Failed training jobs, the last twenty.
+        ended_count: How many training jobs have ended.
+        last_sequence: Of the last event taken in.
+    """
+
+    def __init__(self, described: DescribeHyperParameterTuningJobResponse) -> None:
+        config = described.hyper_parameter_tuning_job_config
+        self.name = described.hyper_parameter_tuning_job_name
+        self.metric = config.hyper_parameter_tuning_job_objective.metric_name
+        self.total = config.resource_limits.max_number_of_training_jobs or None
+        self.status = described.hyper_parameter_tuning_job_status
+        self.failure_reason = described.failure_reason
+        self.counters = TrainingJobStatusCounters()
+        self.best: HyperParameterTrainingJobSummary | None = None
+        self.running: dict[str, Running] = {}
+        self.failures: deque[FailedTrainingJob] = deque(maxlen=_FAILURES_KEPT)
+        self.last_sequence = 0
+        self._parallel = config.resource_limits.max_parallel_training_jobs
+        self._ended: set[str] = set()
+        self._durations_s: deque[float] = deque(maxlen=100)
+
+    @property
+    def ended_count(self) -> int:
+        """Give how many training jobs have ended."""
+        return len(self._ended)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the tuning job has ended."""
+        return self.status in ENDED
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Tell whether the tuning job has completed."""
+        return (
+            self.status == HyperParameterTuningJobStatus.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
+        )
+
+    def apply(
+        self, event: WatchHyperParameterTuningJobResponse
+    ) -> HyperParameterTrainingJobSummary | None:
+        """Take in an event; give the training job that has ended with it, if one has."""
+        self.last_sequence = event.sequence
+        match event.WhichOneof("event"):
+            case "tuning_job":
+                self._tuning_job_changed(event.tuning_job)
+            case "training_job":
+                return self._training_job_changed(event.training_job)
+            case "metric":
+                self._metric_emitted(event.metric)
+            case "log":
+                self._log_written(event.log)
+            case None:  # of a newer server
+                pass
+        return None
+
+    def time_left_s(self, now: datetime) -> float | None:
+        """Estimate the time left from how long ended training jobs took; ``None``: can't be."""
+        if self.total is None or not self._durations_s or self.has_ended:
+            return None
+        typical_s = sum(self._durations_s) / len(self._durations_s)
+        left = max(0, self.total - self.ended_count)
+        done_s = sum(
+            min(typical_s, _elapsed(running.summary, now).total_seconds())
+            for running in self.running.values()
+        )
+        at_once = max(1, min(left, len(self.running) or self._parallel))
+        return max(0.0, left * typical_s - done_s) / at_once
+
+    def _tuning_job_changed(self, change: TuningJobChanged) -> None:
+        self.status = change.hyper_parameter_tuning_job_status or self.status
+        self.failure_reason = change.failure_reason or self.failure_reason
+        if change.HasField("training_job_status_counters"):
+            self.counters = change.training_job_status_counters
+        if change.HasField("best_training_job"):
+            self.best = change.best_training_job
+
+    def _training_job_changed(
+        self, change: TrainingJobChanged
+    ) -> HyperParameterTrainingJobSummary | None:
+        summary = change.summary
+        name = summary.training_job_name
+        if name in self._ended:
+            return None
+        running = self.running.setdefault(name, Running(summary=summary))
+        running.summary = summary
+        if summary.training_job_status not in ENDED_TRAINING:
+            return None
+        del self.running[name]
+        self._ended.add(name)
+        if summary.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_FAILED:
+            self.failures.append(
+                FailedTrainingJob(
+                    name=name, reason=summary.failure_reason, lines=tuple(running.lines)
+                )
+            )
+        if summary.HasField("training_start_time"):
+            self._durations_s.append(duration(summary).total_seconds())
+        return summary
+
+    def _metric_emitted(self, metric: MetricEmitted) -> None:
+        running = self.running.get(metric.training_job_name)
+        if running is not None and metric.metric_name == self.metric:
+            running.objective = metric.value
+            running.emitted += 1
+
+    def _log_written(self, log: LogWritten) -> None:
+        running = self.running.get(log.training_job_name)
+        if running is not None:
+            running.lines.extend(log.lines)
+
+
+def duration(summary: HyperParameterTrainingJobSummary) -> timedelta:
+    """Give how long an ended training job took; nothing if it never started."""
+    if not summary.HasField("training_start_time"):
+        return timedelta(0)
+    return summary.training_end_time.ToDatetime() - summary.training_start_time.ToDatetime()
+
+
+def _elapsed(summary: HyperParameterTrainingJobSummary, now: datetime) -> timedelta:
+    if not summary.HasField("training_start_time"):
+        return timedelta(0)
+    return now - summary.training_start_time.ToDatetime(tzinfo=now.tzinfo)

@@ -1,0 +1,134 @@
+"""``tunesmith runner``: run trials on this host for a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tunesmith_server.cli.outcome import Refusal
+
+if TYPE_CHECKING:
+    from tunesmith.runner import RunnerSettings
+
+
+@click.command()
+@click.option("--server", metavar="HOST:PORT", help="The server to get trials from.")
+@click.option("--server-file", type=click.Path(path_type=Path), hidden=True)
+@click.option(
+    "--gpus",
+    metavar="LIST",
+    help="GPUs that trials may use, as indices or UUIDs with commas, or `none`. Default: all.",
+)
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many trials run at a time. Default: one for each CPU.",
+)
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="For placement; repeatable.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where trials run. Default: under the user's data directory.",
+)
+@click.option(
+    "--name", default=socket.gethostname, help="For people and logs. Default: the host's."
+)
+@click.option("--exit-when-orphaned-s", type=click.FloatRange(min=0), hidden=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least of what is logged, on standard error.",
+)
+def runner(
+    *,
+    server: str | None,
+    server_file: Path | None,
+    gpus: str | None,
+    slots: int | None,
+    labels: tuple[str, ...],
+    data_dir: Path | None,
+    name: str,
+    exit_when_orphaned_s: float | None,
+    log_level: str,
+) -> None:
+    """Run trials on this host for a server.
+
+    Keeps looking for the server while it is away. SIGTERM or Ctrl-C stops the trials that run
+    here and ends the runner.
+    """
+    from tunesmith.runner import RunnerSettings
+
+    where = server_file if server is None else server
+    if where is None or (server is not None and server_file is not None):
+        raise click.UsageError("say where the server is with --server HOST:PORT")
+    try:
+        settings = RunnerSettings(
+            server=where,
+            data_dir=data_dir or _default_data_dir(),
+            name=name,
+            slots=slots or len(os.sched_getaffinity(0)),
+            gpus=_gpu_list(gpus),
+            labels=_label_map(labels),
+            exit_when_orphaned_s=exit_when_orphaned_s,
+        )
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    logging.basicConfig(
+        level=log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    _run(settings)
+
+
+def _run(settings: RunnerSettings) -> None:
+    from tunesmith.runner import RunnerError
+
+    try:
+        asyncio.run(_until_stopped(settings))
+    except (RunnerError, OSError) as error:
+        raise Refusal(str(error)) from None
+
+
+async def _until_stopped(settings: RunnerSettings) -> None:
+    from tunesmith.runner import run_runner
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_runner(settings, stop=stop)
+
+
+def _default_data_dir() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("tunesmith", appauthor=False)) / "runner"
+
+
+def _gpu_list(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    if text == "none":
+        return ()
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _label_map(labels: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{label!r} is not K=V", param_hint="--label")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,93 @@
+"""How values are written for people: numbers, times, statuses, hyperparameters, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from tunesmith.v1.options_pb2 import sagemaker_name
+from tunesmith.v1.training_job_pb2 import TrainingJobStatus
+from tunesmith.v1.tuning_job_pb2 import (
+    HyperParameterTrainingJobSummary,
+    HyperParameterTuningJobStatus,
+)
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import EnumDescriptor
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+
+
+def number(value: float) -> str:
+    """Write a metric's value in six significant digits."""
+    return f"{value:.6g}"
+
+
+def parameter(value: str) -> str:
+    """Write a hyperparameter's value; a long decimal in six significant digits."""
+    try:
+        rounded = f"{float(value):.6g}"
+    except ValueError:
+        return value
+    return rounded if "." in value and len(rounded) < len(value) else value
+
+
+def parameters(values: Mapping[str, str]) -> str:
+    """Write hyperparameters in one line, by name."""
+    return "  ".join(f"{name}={parameter(values[name])}" for name in sorted(values))
+
+
+def span(seconds: float) -> str:
+    """Write a duration, e.g. ``1 h 05 min``, ``2 min 05 s`` or ``3.1 s``."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE_S)
+    if seconds < _HOUR_S:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def moment(timestamp: Timestamp) -> str:
+    """Write a time in UTC to the second, or nothing for one that is not set."""
+    if not timestamp.ByteSize():
+        return ""
+    return timestamp.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def spelled(enum: EnumDescriptor, number: int) -> str:
+    """Give an enum value in SageMaker's spelling, or its number if a newer server sent it."""
+    value = enum.values_by_number.get(number)
+    spelling = value.GetOptions().Extensions[sagemaker_name] if value is not None else ""
+    return str(spelling or number)
+
+
+def training_status(status: int) -> str:
+    """Give a training job's status in SageMaker's spelling."""
+    return spelled(TrainingJobStatus.DESCRIPTOR, status)
+
+
+def tuning_status(status: int) -> str:
+    """Give a tuning job's status in SageMaker's spelling."""
+    return spelled(HyperParameterTuningJobStatus.DESCRIPTOR, status)
+
+
+def objective(summary: HyperParameterTrainingJobSummary) -> str:
+    """Write a training job's objective, e.g. ``accuracy=0.97``, or nothing if it has none."""
+    if not summary.HasField("final_hyper_parameter_tuning_job_objective_metric"):
+        return ""
+    metric = summary.final_hyper_parameter_tuning_job_objective_metric
+    return f"{metric.metric_name}={number(metric.value)}"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows out in columns, two spaces apart; nothing is cut off."""
+    lines = [headers, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

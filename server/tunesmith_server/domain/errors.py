@@ -1,0 +1,138 @@
+"""Every error that a caller can be told about.
+
+::
+
+    TunesmithError
+    ├── InvalidRequest          the request breaks constraints or rules; all of them are listed
+    │   └── InvalidPagingToken  a NextToken that this service did not issue for this query
+    ├── ResourceNotFound        no such tuning job, training job or tag owner
+    ├── TrainingJobNotFound     the same for a training job, which SageMaker answers differently
+    ├── ResourceInUse           the name is taken
+    ├── ResourceLimitExceeded   a quota would be exceeded
+    ├── InvalidState            the resource's status does not allow the call
+    ├── Conflict                somebody else's change or lease came first
+    ├── SequenceGap             a runner's report does not follow the last one
+    ├── NotServed               part of the contract whose implementation has not landed yet
+    ├── Overloaded              too much is queued; wait and retry
+    └── StoreUnavailable        the store could not make the change durable
+
+What each becomes on the wire is one table, in ``services/status.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class TunesmithError(Exception):
+    """Be the base of every error that a caller can be told about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """State one broken constraint of a request.
+
+    Attributes:
+        path: The member as the user wrote it, e.g. ``Tags[2].Key``; empty for the whole request.
+        message: What was wrong and what would be accepted, in SageMaker's words where known.
+        rule: Name of the broken rule, e.g. ``string.max_len`` or ``grid_needs_categorical_ranges``.
+        unimplemented: The member is right for SageMaker and this release does not serve it.
+        is_constraint: A single member breaks a constraint of the contract; SageMaker words these
+            apart from the rules of the service.
+    """
+
+    path: str
+    message: str
+    rule: str
+    unimplemented: bool = False
+    is_constraint: bool = False
+
+
+class InvalidRequest(TunesmithError):
+    """Refuse a request with all that is wrong with it. Mend every violation, then retry."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        self.violations = violations
+        super().__init__(_sentence(violations))
+
+
+def _sentence(violations: tuple[Violation, ...]) -> str:
+    if len(violations) == 1:
+        (only,) = violations
+        return (
+            f"1 validation error detected: {only.message}" if only.is_constraint else only.message
+        )
+    count = f"{len(violations)} validation errors detected: "
+    return count + "; ".join(violation.message for violation in violations)
+
+
+class InvalidPagingToken(InvalidRequest):
+    """Refuse a NextToken. Repeat the query without one."""
+
+    def __init__(self, reason: str) -> None:
+        message = f'Invalid pagination token because "{reason}".'
+        super().__init__((Violation(path="NextToken", message=message, rule="paging_token"),))
+
+
+class ResourceNotFound(TunesmithError):
+    """Say that a resource does not exist. Check its name."""
+
+
+class TrainingJobNotFound(TunesmithError):
+    """Say that a training job does not exist. Check its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__("Requested resource not found.")
+
+
+class ResourceInUse(TunesmithError):
+    """Say that a name is taken. Choose another one."""
+
+
+class ResourceLimitExceeded(TunesmithError):
+    """Say that a quota would be exceeded. Wait for jobs to end, or raise the quota."""
+
+
+class InvalidState(TunesmithError):
+    """Say that the resource's status does not allow the call. Describe it and decide anew."""
+
+
+class Conflict(TunesmithError):
+    """Say that somebody else came first. Read the state again before trying anew."""
+
+
+class SequenceGap(TunesmithError):
+    """Say that reports are missing. Reconnect and send everything above ``stored``.
+
+    Attributes:
+        training_job_name: The trial.
+        stored: The highest sequence that is durable.
+        got: The sequence that came.
+    """
+
+    def __init__(self, *, training_job_name: str, stored: int, got: int) -> None:
+        self.training_job_name = training_job_name
+        self.stored = stored
+        self.got = got
+        super().__init__(
+            f"Report {got} of {training_job_name} does not follow {stored}, the last durable one; "
+            f"send {stored + 1} next."
+        )
+
+
+class NotServed(TunesmithError):
+    """Say that a part of the contract is not implemented yet. The message names the part."""
+
+
+class Overloaded(TunesmithError):
+    """Say that too much is queued. Retry after ``retry_after``."""
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class StoreUnavailable(TunesmithError):
+    """Say that a change could not be made durable, and did not happen. Retry later."""

@@ -1,0 +1,169 @@
+"""Read what a tuning job is to do off its create request, and show it with its defaults.
+
+Whether the request may be served at all is for `validation`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tunesmith.v1 import options_pb2
+from tunesmith.v1 import search_space_pb2 as space_pb
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.instance_types import LOCAL
+from tunesmith_server.domain.names import Account
+from tunesmith_server.domain.site import Site, resolve_algorithm
+from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
+from tunesmith_server.domain.validation.acceptance import validate_create
+from tunesmith_server.domain.validation.draft import RANGES
+from tunesmith_server.domain.validation.rules.hyperparameters import OBJECTIVE_NAME
+from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
+from tunesmith_server.domain.validation.search_space import read_space
+
+DEFAULT_MAX_TRAINING_JOBS = 750
+"""How many training jobs a tuning job launches when nothing says how many."""
+
+DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
+"""How long a tuning job goes on when its request does not say."""
+
+
+def read_job_spec(
+    request: pb.CreateHyperParameterTuningJobRequest,
+    *,
+    account: Account,
+    site: Site,
+    seed: int,
+    trusted: bool = False,
+) -> JobSpec:
+    """Check a create request and read it.
+
+    Args:
+        request: The request; the result keeps it, so it must not change afterwards.
+        account: Whose tuning job it is.
+        site: Where it runs.
+        seed: Drawn for it, to be used if the request has none; at least 0.
+        trusted: The request was accepted before: it is not refused now that the site, or what
+            the rules ask, may have changed.
+
+    Raises:
+        InvalidRequest: With all that is wrong.
+    """
+    if not trusted:
+        validate_create(request, site=site)
+    config = request.hyper_parameter_tuning_job_config
+    limits, objective = config.resource_limits, config.hyper_parameter_tuning_job_objective
+    space = read_space(config.parameter_ranges, RANGES).trusted_space
+    strategy = _strategy(config.strategy)
+    return JobSpec(
+        request=request,
+        account=account,
+        strategy=strategy,
+        goal=Goal(
+            metric_name=objective.metric_name,
+            maximise=objective.type == job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE,
+        ),
+        space=space,
+        seed=config.random_seed if config.HasField("random_seed") else seed,
+        max_training_jobs=limits.max_number_of_training_jobs
+        or _default_jobs(strategy, space, site),
+        max_parallel=limits.max_parallel_training_jobs,
+        max_runtime=timedelta(seconds=limits.max_runtime_in_seconds or DEFAULT_TUNING_RUNTIME_S),
+        definition_name=request.training_job_definition.definition_name or None,
+    )
+
+
+def instance_of(definition: definition_pb.HyperParameterTrainingJobDefinition) -> tuple[str, int]:
+    """Give the instance type that a trial runs on, and the disk it may use in GiB, 0 for any."""
+    plain, tuning = definition.resource_config, definition.hyper_parameter_tuning_resource_config
+    return (
+        plain.instance_type or tuning.instance_type or LOCAL,
+        plain.volume_size_in_gb or tuning.volume_size_in_gb,
+    )
+
+
+def runtime_limit(definition: definition_pb.HyperParameterTrainingJobDefinition) -> timedelta:
+    """Give the time that a trial may run."""
+    max_runtime_s = definition.stopping_condition.max_runtime_in_seconds
+    return timedelta(seconds=max_runtime_s or DEFAULT_MAX_RUNTIME_S)
+
+
+def filled_request(spec: JobSpec, site: Site) -> pb.CreateHyperParameterTuningJobRequest:
+    """Return a tuning job's request as Describe shows it: what was left out is filled in.
+
+    Lists that are empty stay so; a codec that shows them as ``[]`` can.
+    """
+    filled = pb.CreateHyperParameterTuningJobRequest()
+    filled.CopyFrom(spec.request)
+    _fill_config(filled.hyper_parameter_tuning_job_config, spec)
+    definition = filled.training_job_definition
+    definition.static_hyper_parameters[OBJECTIVE_NAME] = spec.goal.metric_name
+    definition.hyper_parameter_ranges.SetInParent()
+    _fill_algorithm(definition.algorithm_specification, spec.account, site)
+    _fill_resources(definition)
+    return filled
+
+
+def _strategy(value: int) -> Strategy:
+    named = job_pb.HyperParameterTuningJobStrategyType.DESCRIPTOR.values_by_number[value]
+    return Strategy(named.GetOptions().Extensions[options_pb2.sagemaker_name])
+
+
+def _default_jobs(strategy: Strategy, space: SearchSpace, site: Site) -> int:
+    if strategy is Strategy.GRID and space.cardinality is not None:
+        return space.cardinality
+    most = min(DEFAULT_MAX_TRAINING_JOBS, site.max_training_jobs)
+    return most if space.cardinality is None else min(space.cardinality, most)
+
+
+def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) -> None:
+    config.resource_limits.max_number_of_training_jobs = spec.max_training_jobs
+    if spec.max_runtime is not None:
+        config.resource_limits.max_runtime_in_seconds = int(spec.max_runtime.total_seconds())
+    config.training_job_early_stopping_type = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
+    config.tuning_job_completion_criteria.convergence_detected.complete_on_convergence = (
+        job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
+    )
+    config.parameter_ranges.SetInParent()
+    auto = space_pb.HYPER_PARAMETER_SCALING_TYPE_AUTO
+    for integer in config.parameter_ranges.integer_parameter_ranges:
+        integer.scaling_type = integer.scaling_type or auto
+    for continuous in config.parameter_ranges.continuous_parameter_ranges:
+        continuous.scaling_type = continuous.scaling_type or auto
+
+
+def _fill_algorithm(
+    specification: definition_pb.HyperParameterAlgorithmSpecification, account: Account, site: Site
+) -> None:
+    """Show the metrics that are looked for, and the members that SageMaker's SDK reads unasked."""
+    try:
+        resolved = resolve_algorithm(specification, site)
+    except InvalidRequest:  # the site no longer has it; the request's own members stay true
+        resolved = None
+    if resolved is not None:
+        del specification.metric_definitions[:]
+        for metric in resolved.metric_definitions:
+            specification.metric_definitions.add(name=metric.name, regex=metric.regex)
+    if not specification.HasField("training_image"):
+        specification.training_image = ""
+    name = specification.algorithm_name
+    if name and not name.startswith("arn:"):
+        owner = f"{account.region}:{account.account_id}"
+        specification.algorithm_name = f"arn:aws:sagemaker:{owner}:algorithm/{name}"
+
+
+def _fill_resources(definition: definition_pb.HyperParameterTrainingJobDefinition) -> None:
+    """Show resources and limits in ``ResourceConfig``, whichever member they were given in."""
+    config = definition.resource_config
+    config.instance_type, config.volume_size_in_gb = instance_of(definition)
+    config.instance_count = 1
+    max_runtime_s = int(runtime_limit(definition).total_seconds())
+    definition.stopping_condition.max_runtime_in_seconds = max_runtime_s
+    definition.enable_network_isolation = definition.enable_network_isolation
+    definition.enable_inter_container_traffic_encryption = (
+        definition.enable_inter_container_traffic_encryption
+    )
+    definition.enable_managed_spot_training = definition.enable_managed_spot_training

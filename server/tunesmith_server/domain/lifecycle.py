@@ -1,0 +1,318 @@
+"""The state machine of a tuning job: one event in, the next state and effects out.
+
+``step`` is the only place that decides what becomes of a tuning job or a training job. It reads
+no clock, draws no random number and waits for nothing, so that whole tuning jobs run in
+simulation. ``domain/invariants.py`` says what must hold after every step.
+
+Sources: the API's statuses and counters; ``docs/lifecycle.md`` draws both tables and names the
+choices that SageMaker's documentation leaves open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, assert_never
+
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain import trial_steps, views
+from tunesmith_server.domain.errors import InvalidState, TrainingJobNotFound
+from tunesmith_server.domain.names import training_job_name
+from tunesmith_server.domain.states import (
+    Cause,
+    SecondaryStatus,
+    TrainingJobStatus,
+    TuningJobStatus,
+)
+from tunesmith_server.domain.trial import FailureKind, Trial, launch
+from tunesmith_server.domain.tuning_job import Closing, Counters, JobState
+
+#: A tuning job gives up once this many training jobs have ended and none has succeeded.
+ATTEMPTS_WITHOUT_SUCCESS: Final = 5
+
+#: SageMaker's words for that, also when the tuning job was allowed fewer training jobs.
+NO_SUCCESS: Final = (
+    "No training job succeeded after {attempts} attempts. "
+    "Please take a look at the training job failures to get more details."
+)
+
+Step = tuple[JobState, list[fx.Effect]]
+
+
+def step(state: JobState, event: ev.Event, now: datetime) -> Step:
+    """Decide what an event does to a tuning job.
+
+    An event that comes too late (a report under an old lease, a suggestion for a tuning job that
+    ends) changes nothing and is no error: delivery is at least once.
+
+    Args:
+        state: The tuning job before the event.
+        event: What happened.
+        now: When it is being decided. A clock that was set back is taken to stand still.
+
+    Returns:
+        The tuning job after the event, and what must be done, in order: durable effects, which
+        are committed with it, and commands, for after the commit.
+
+    Raises:
+        InvalidState: A caller asked for what the current status does not allow.
+        TrainingJobNotFound: A caller named a training job that is not open.
+        SequenceGap: A runner's report does not follow the last one.
+        IllegalTransition: A bug: the tables do not allow what was about to happen.
+    """
+    machine = _Machine(state, max(now, _latest_change(state)))
+    machine.handle(event)
+    machine.settle()
+    return machine.state, machine.effects
+
+
+def _latest_change(state: JobState) -> datetime:
+    """Give the time before which nothing can happen any more."""
+    changes = [trial.modified_at for trial in state.trials.values()]
+    return max([state.job.modified_at, *changes])
+
+
+class _Machine:
+    """Collect the changes and effects of one step."""
+
+    def __init__(self, state: JobState, now: datetime) -> None:
+        self.state = state
+        self.effects: list[fx.Effect] = []
+        self._before = state
+        self._now = now
+        self._cause = Cause.ENGINE
+
+    def handle(self, event: ev.Event) -> None:
+        """Apply the event itself."""
+        match event:
+            case ev.Recovered():
+                self._recover()
+            case ev.SuggestionsArrived():
+                self._launch(event)
+            case ev.SuggestionsFailed():
+                self._suggestions_failed(event)
+            case ev.TrialAssigned():
+                self._assigned(event)
+            case ev.TrialReported() | ev.RunnerLost():
+                self._cause = Cause.RUNNER
+                self._held(event)
+            case ev.JobStopRequested():
+                self._stop_job()
+            case ev.TrialStopRequested():
+                self._stop_trial(event.trial_name)
+            case ev.DeadlinePassed():
+                self._cause = Cause.CLOCK
+                self._check_deadline()
+            case _:
+                assert_never(event)
+
+    def settle(self) -> None:
+        """Draw the consequences: end the tuning job, or ask for suggestions for free places."""
+        self._close_if_done()
+        self._end_if_closed()
+        if self._changed_visibly():
+            at = self._now
+            self.state = replace(self.state, job=replace(self.state.job, modified_at=at))
+            self.effects.append(fx.Announce(message=views.tuning_job_event(self.state, at)))
+        self._ask_for_suggestions()
+
+    # --- events ---------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        self.state = replace(self.state, suggestions_wanted=0)
+        for trial in self.state.trials.values():
+            if trial.secondary_status is SecondaryStatus.PENDING:
+                self.effects.append(fx.Enqueue(trial=trial))
+
+    def _launch(self, event: ev.SuggestionsArrived) -> None:
+        wanted = self._answered()
+        if not wanted:
+            return
+        for parameters in event.configurations[:wanted]:
+            job = self.state.job
+            index = job.launched + 1
+            trial = launch(
+                name=training_job_name(self.state.spec.name, index, job.created_at),
+                index=index,
+                definition_name=self.state.spec.definition_name,
+                parameters=parameters,
+                now=self._now,
+            )
+            self._put(trial, is_new=True)
+            self.state = replace(self.state, job=replace(job, launched=index))
+            self.effects.append(fx.Enqueue(trial=trial))
+        if event.exhausted:
+            self.state = replace(self.state, job=replace(self.state.job, exhausted=True))
+
+    def _suggestions_failed(self, event: ev.SuggestionsFailed) -> None:
+        if self._answered():
+            reason = f"InternalServerError: {event.reason}"[: trial_steps.FAILURE_REASON_LENGTH]
+            self._close(Closing(status=TuningJobStatus.FAILED, reason=reason))
+
+    def _answered(self) -> int:
+        """Close the question for suggestions; tell how many are still wanted."""
+        wanted, job = self.state.suggestions_wanted, self.state.job
+        self.state = replace(self.state, suggestions_wanted=0)
+        goes_on = job.status is TuningJobStatus.IN_PROGRESS and job.closing is None
+        return wanted if goes_on else 0
+
+    def _assigned(self, event: ev.TrialAssigned) -> None:
+        trial = self.state.trials.get(event.trial_name)
+        if trial is None or trial.secondary_status is not SecondaryStatus.PENDING:
+            return  # stopped in the meantime
+        self._put(trial_steps.assigned(trial, event, self._now).trial)
+
+    def _held(self, event: ev.TrialReported | ev.RunnerLost) -> None:
+        """Apply an event that only the holder of the current lease may cause."""
+        trial = self.state.trials.get(event.trial_name)
+        if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
+            return
+        if isinstance(event, ev.TrialReported):
+            moved = trial_steps.reported(trial, event, self._now)
+        else:
+            moved = trial_steps.runner_lost(trial, event, self._now)
+        if moved.trial is not trial:  # else it was known already
+            self._put(moved.trial, moved.effects)
+
+    def _check_deadline(self) -> None:
+        if self.state.deadline is not None and self._now >= self.state.deadline:
+            self._close(Closing(status=TuningJobStatus.COMPLETED))
+
+    def _stop_job(self) -> None:
+        self._cause = Cause.CALLER
+        job = self.state.job
+        if job.status is not TuningJobStatus.IN_PROGRESS:
+            raise InvalidState(
+                f"The request was rejected because the hyperparameter tuning job is already in "
+                f"status {job.status}."
+            )
+        stopping = job.moved(
+            TuningJobStatus.STOPPING, cause=self._cause, now=self._now, name=self.state.spec.name
+        )
+        self.state = replace(self.state, job=stopping)
+        self._close(Closing(status=TuningJobStatus.STOPPED))
+
+    def _stop_trial(self, name: str) -> None:
+        self._cause = Cause.CALLER
+        trial = self.state.trials.get(name)
+        if trial is None:
+            raise TrainingJobNotFound(name)
+        if trial.status is TrainingJobStatus.STOPPING:
+            raise InvalidState(
+                "The request was rejected because the training job is in status Stopping."
+            )
+        self._stop(trial)
+
+    # --- consequences ---------------------------------------------------------------------
+
+    def _close_if_done(self) -> None:
+        state = self.state
+        job, counters = state.job, state.job.counters
+        if job.closing is not None or job.status is not TuningJobStatus.IN_PROGRESS:
+            return
+        if counters.failed >= ATTEMPTS_WITHOUT_SUCCESS and not counters.any_succeeded:
+            self._fail(ATTEMPTS_WITHOUT_SUCCESS)
+            return
+        launched_all = job.exhausted or job.launched >= state.spec.max_training_jobs
+        if not launched_all or state.trials or state.suggestions_wanted:
+            return
+        # Training jobs that a caller stopped say nothing: without a failure there is none.
+        if counters.failed and not counters.any_succeeded:
+            self._fail(counters.ended)
+        else:
+            self._close(Closing(status=TuningJobStatus.COMPLETED))
+
+    def _fail(self, attempts: int) -> None:
+        reason = NO_SUCCESS.format(attempts=attempts)
+        self._close(Closing(status=TuningJobStatus.FAILED, reason=reason))
+
+    def _close(self, closing: Closing) -> None:
+        """Settle how the tuning job ends, and stop what is still open."""
+        self.state = replace(self.state, job=replace(self.state.job, closing=closing))
+        for trial in tuple(self.state.trials.values()):
+            if not trial.stop_requested:
+                self._stop(trial)
+
+    def _end_if_closed(self) -> None:
+        job = self.state.job
+        if job.closing is None or self.state.trials or job.status.is_terminal:
+            return
+        ended = job.moved(
+            job.closing.status, cause=self._cause, now=self._now, name=self.state.spec.name
+        )
+        self.state = replace(self.state, job=replace(ended, failure_reason=job.closing.reason))
+
+    def _ask_for_suggestions(self) -> None:
+        state, job = self.state, self.state.job
+        if job.status is not TuningJobStatus.IN_PROGRESS or job.closing is not None:
+            return
+        if job.exhausted or state.suggestions_wanted:
+            return
+        free = state.spec.max_parallel - len(state.trials)
+        count = min(free, state.spec.max_training_jobs - job.launched)
+        if count > 0:
+            self.state = replace(state, suggestions_wanted=count)
+            self.effects.append(fx.Suggest(first_index=job.launched + 1, count=count))
+
+    def _stop(self, trial: Trial) -> None:
+        moved = trial_steps.stopped(trial, self._cause, self._now)
+        self._put(moved.trial, moved.effects)
+
+    def _put(self, trial: Trial, more: tuple[fx.Effect, ...] = (), *, is_new: bool = False) -> None:
+        """Take in a trial's new state; once it has ended, into the counters."""
+        before = self.state.trials.get(trial.name)
+        trials = dict(self.state.trials)
+        if trial.status.is_terminal:
+            trial = trial_steps.concluded(trial, self.state.spec.goal.metric_name)
+            trials.pop(trial.name, None)
+            self.state = replace(self.state, trials=trials)
+            self._count(trial)
+        else:
+            trials[trial.name] = trial
+            self.state = replace(self.state, trials=trials)
+        self.effects.append(fx.SaveTrial(trial=trial, is_new=is_new))
+        if before is not None and before.lease is not None and trial.lease is None:
+            # Before a new place is looked for, which may be on the same runner.
+            instance_id = before.lease.instance_id
+            self.effects.append(fx.Release(trial_name=trial.name, instance_id=instance_id))
+        self.effects.extend(more)
+        if before is None or before.secondary_status is not trial.secondary_status:
+            event = views.training_job_event(self.state.spec, trial, self._now)
+            self.effects.append(fx.Announce(message=event, trial_name=trial.name))
+
+    def _count(self, trial: Trial) -> None:
+        job = self.state.job
+        counters = _counted(job.counters, trial)
+        best = trial if self._is_best(trial) else job.best
+        self.state = replace(self.state, job=replace(job, counters=counters, best=best))
+
+    def _is_best(self, trial: Trial) -> bool:
+        if trial.status is not TrainingJobStatus.COMPLETED or trial.objective_value is None:
+            return False
+        best = self.state.job.best
+        if best is None or best.objective_value is None:
+            return True
+        return self.state.spec.goal.is_better(trial.objective_value, best.objective_value)
+
+    def _changed_visibly(self) -> bool:
+        """Tell whether what watchers see of the tuning job differs."""
+        before, after = self._before, self.state
+        return before.job != after.job or len(before.trials) != len(after.trials)
+
+
+def _counted(counters: Counters, trial: Trial) -> Counters:
+    """Add an ended trial to the counters."""
+    completed = trial.status is TrainingJobStatus.COMPLETED
+    stopped = trial.status is TrainingJobStatus.STOPPED
+    retryable = trial.failure_kind is FailureKind.RETRYABLE
+    non_retryable = trial.failure_kind is FailureKind.NON_RETRYABLE
+    has_objective = trial.objective_value is not None
+    return Counters(
+        completed=counters.completed + completed,
+        stopped=counters.stopped + stopped,
+        retryable_error=counters.retryable_error + retryable,
+        non_retryable_error=counters.non_retryable_error + non_retryable,
+        objective_succeeded=counters.objective_succeeded + has_objective,
+        objective_failed=counters.objective_failed + (not has_objective),
+    )

@@ -1,0 +1,190 @@
+"""What a site offers to tuning jobs: its algorithms, images, instance types and limits.
+
+Plain values. Reading them from ``tunesmith.toml`` is the settings' work; running them the runner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_server.domain.errors import InvalidRequest, Violation
+from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
+
+_SPECIFICATION = "TrainingJobDefinition.AlgorithmSpecification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricDefinition:
+    """Say how a metric is read from a line of a trial's output.
+
+    Attributes:
+        name: The metric.
+        regex: In RE2's syntax; group 1 is the value.
+    """
+
+    name: str
+    regex: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Algorithm:
+    """Hold a program that the site has registered under a name.
+
+    Attributes:
+        name: What ``AlgorithmName``, or the last part of its ARN, says.
+        command: The program and its arguments.
+        environment: Variables that its trials get; the request's own come on top.
+        metric_definitions: Metrics that it prints.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    metric_definitions: tuple[MetricDefinition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Hold what a site offers.
+
+    Attributes:
+        algorithms: By name.
+        images: The algorithm's name for each container image that stands for one.
+        instance_types: Profiles of the site's own; they come before the shipped ones.
+        allow_inline_commands: Whether requests may carry command lines of their own.
+        max_training_jobs: The most that one tuning job may launch in all.
+        max_parallel_training_jobs: The most that one tuning job may have open at a time.
+    """
+
+    algorithms: Mapping[str, Algorithm] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    instance_types: Mapping[str, InstanceProfile] = field(default_factory=dict)
+    allow_inline_commands: bool = True
+    max_training_jobs: int = 10_000
+    max_parallel_training_jobs: int = 1_000
+
+    def instance_profile(self, instance_type: str) -> InstanceProfile | None:
+        """Find the profile of an instance type, if there is one."""
+        return self.instance_types.get(instance_type) or shipped_profiles().get(instance_type)
+
+    def similar_instance_types(self, instance_type: str) -> list[str]:
+        """Name up to three instance types that are spelt much alike."""
+        known = [*self.instance_types, *shipped_profiles()]
+        return get_close_matches(instance_type, known, n=3, cutoff=0.7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedAlgorithm:
+    """Hold what a trial runs.
+
+    Attributes:
+        command: The program and its arguments.
+        environment: The algorithm's own variables.
+        metric_definitions: The algorithm's own, and the request's, which come before those of the
+            same name.
+        registered_name: Name in the site's table; None for a command line from the request.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    metric_definitions: tuple[MetricDefinition, ...]
+    registered_name: str | None
+
+
+def resolve_algorithm(
+    specification: definition_pb.HyperParameterAlgorithmSpecification,
+    site: Site,
+    *,
+    path: str = _SPECIFICATION,
+) -> ResolvedAlgorithm:
+    """Find what a specification runs at this site.
+
+    Args:
+        specification: Names exactly one of an algorithm, an image and a command line.
+        site: Where it runs.
+        path: Where the request has it, for the error.
+
+    Raises:
+        InvalidRequest: The site has no such algorithm, does not know the image, or allows no
+            command lines.
+    """
+    own = tuple(
+        MetricDefinition(name=each.name, regex=each.regex)
+        for each in specification.metric_definitions
+    )
+    if specification.algorithm_name:
+        name = specification.algorithm_name.rpartition("/")[2]
+        return _registered(name, own, site, member=f"{path}.AlgorithmName")
+    if specification.training_image:
+        name = _algorithm_of_image(specification.training_image, site, path)
+        return _registered(name, own, site, member=f"{path}.TrainingImage")
+    return _inline(specification, own, site, path)
+
+
+def _registered(
+    name: str, own: tuple[MetricDefinition, ...], site: Site, *, member: str
+) -> ResolvedAlgorithm:
+    algorithm = site.algorithms.get(name)
+    if algorithm is None:
+        known = f" It has {', '.join(sorted(site.algorithms))}." if site.algorithms else ""
+        raise _unresolved(
+            member,
+            f"This site has no algorithm called {name!r}.{known} Register it in tunesmith.toml: "
+            f'[algorithms.{name}] command = ["python", "train.py"]',
+        )
+    redefined = {definition.name for definition in own}
+    inherited = tuple(
+        definition
+        for definition in algorithm.metric_definitions
+        if definition.name not in redefined
+    )
+    return ResolvedAlgorithm(
+        command=algorithm.command,
+        environment=algorithm.environment,
+        metric_definitions=inherited + own,
+        registered_name=name,
+    )
+
+
+def _algorithm_of_image(image: str, site: Site, path: str) -> str:
+    name = site.images.get(image)
+    if name is None:
+        raise _unresolved(
+            f"{path}.TrainingImage",
+            f"This site does not know the image {image!r}, and running containers is not served "
+            "yet. Name an algorithm of the site that stands for it in tunesmith.toml: "
+            f'[images."{image}"] algorithm = "NAME"',
+            unimplemented=True,
+        )
+    return name
+
+
+def _inline(
+    specification: definition_pb.HyperParameterAlgorithmSpecification,
+    own: tuple[MetricDefinition, ...],
+    site: Site,
+    path: str,
+) -> ResolvedAlgorithm:
+    if not site.allow_inline_commands:
+        raise _unresolved(
+            f"{path}.ContainerEntrypoint",
+            "This site does not run command lines from requests. Register the command in "
+            'tunesmith.toml, [algorithms.NAME] command = ["python", "train.py"], and give the name '
+            "as AlgorithmName",
+        )
+    return ResolvedAlgorithm(
+        command=(*specification.container_entrypoint, *specification.container_arguments),
+        environment={},
+        metric_definitions=own,
+        registered_name=None,
+    )
+
+
+def _unresolved(path: str, message: str, *, unimplemented: bool = False) -> InvalidRequest:
+    violation = Violation(
+        path=path, message=message, rule="algorithm_is_registered", unimplemented=unimplemented
+    )
+    return InvalidRequest((violation,))

@@ -1,0 +1,199 @@
+"""What single events do to a single trial. The tuning job around it is ``lifecycle.py``'s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, assert_never
+
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain import views
+from tunesmith_server.domain.errors import SequenceGap
+from tunesmith_server.domain.states import (
+    Cause,
+    ObjectiveStatus,
+    SecondaryStatus,
+    TrainingJobStatus,
+)
+from tunesmith_server.domain.trial import FailureKind, Lease, Trial
+
+#: A training job's FailureReason is at most this long.
+FAILURE_REASON_LENGTH: Final = 1024
+
+_STAGE_STATUS: Final = {
+    ev.Stage.STARTING: SecondaryStatus.STARTING,
+    ev.Stage.DOWNLOADING: SecondaryStatus.DOWNLOADING,
+    ev.Stage.TRAINING: SecondaryStatus.TRAINING,
+    ev.Stage.UPLOADING: SecondaryStatus.UPLOADING,
+    ev.Stage.STOPPING: SecondaryStatus.STOPPING,
+}
+_OUTCOME_STATUS: Final = {
+    ev.Outcome.COMPLETED: SecondaryStatus.COMPLETED,
+    ev.Outcome.FAILED: SecondaryStatus.FAILED,
+    ev.Outcome.STOPPED: SecondaryStatus.STOPPED,
+    ev.Outcome.MAX_RUNTIME_EXCEEDED: SecondaryStatus.MAX_RUNTIME_EXCEEDED,
+    ev.Outcome.RETURNED: SecondaryStatus.INTERRUPTED,
+}
+#: StatusMessage of each secondary status: printed by SageMaker's clients as it is.
+_MESSAGES: Final = {
+    SecondaryStatus.PENDING: "Waiting for a runner with a free slot",
+    SecondaryStatus.STARTING: "Starting the training job",
+    SecondaryStatus.DOWNLOADING: "Downloading input data",
+    SecondaryStatus.TRAINING: "Training in progress",
+    SecondaryStatus.INTERRUPTED: "The runner shut down before the training job ended",
+    SecondaryStatus.UPLOADING: "Uploading generated training model",
+    SecondaryStatus.STOPPING: "Stopping the training job",
+    SecondaryStatus.STOPPED: "Training job stopped",
+    SecondaryStatus.MAX_RUNTIME_EXCEEDED: "Training job reached its MaxRuntimeInSeconds",
+    SecondaryStatus.COMPLETED: "Training job completed",
+    SecondaryStatus.FAILED: "Training job failed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Hold a trial after an event, and the effects beside saving it."""
+
+    trial: Trial
+    effects: tuple[fx.Effect, ...] = ()
+
+
+def assigned(trial: Trial, event: ev.TrialAssigned, now: datetime) -> Moved:
+    """Give a waiting trial to a runner, under a new lease."""
+    token = trial.lease_token + 1
+    lease = Lease(token=token, runner_name=event.runner_name, instance_id=event.instance_id)
+    starting = _moved(trial, SecondaryStatus.STARTING, Cause.ENGINE, now)
+    return Moved(trial=replace(starting, lease=lease, lease_token=token, reported_sequence=0))
+
+
+def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
+    """Take in the next report of a lease; one that is known already changes nothing.
+
+    Raises:
+        SequenceGap: Reports before this one are missing.
+    """
+    if event.sequence <= trial.reported_sequence:
+        return Moved(trial=trial)
+    if event.sequence != trial.reported_sequence + 1:
+        raise SequenceGap(
+            training_job_name=trial.name, stored=trial.reported_sequence, got=event.sequence
+        )
+    trial = replace(trial, reported_sequence=event.sequence)
+    match event.report:
+        case ev.StageReached():
+            return _stage(trial, event.report.stage, event.reported_at, now)
+        case ev.MetricEmitted():
+            return _metric(trial, event, event.report, now)
+        case ev.OutputWritten():
+            message = views.log_event(trial.name, event.report.lines, event.reported_at)
+            return Moved(
+                trial=trial, effects=(fx.Announce(message=message, trial_name=trial.name),)
+            )
+        case ev.TrialEnded():
+            return _ended(trial, event.report, now)
+        case _:
+            assert_never(event.report)
+
+
+def runner_lost(trial: Trial, event: ev.RunnerLost, now: datetime) -> Moved:
+    """Fail a trial whose runner is gone: nobody knows what became of its program."""
+    if trial.stop_requested:
+        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
+    failed = _moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
+    reason = f"InternalServerError: {event.reason}"
+    return Moved(trial=_blamed(failed, reason, retryable=True))
+
+
+def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
+    """Stop an open trial: at once where nobody holds it, else by telling its runner."""
+    trial = replace(trial, stop_requested=True, modified_at=now)
+    if trial.lease is None:
+        ended = _moved(trial, SecondaryStatus.STOPPED, cause, now)
+        return Moved(trial=ended, effects=(fx.Withdraw(trial_name=trial.name),))
+    command = fx.StopOnRunner(
+        trial_name=trial.name,
+        lease_token=trial.lease.token,
+        instance_id=trial.lease.instance_id,
+    )
+    if trial.status is not TrainingJobStatus.STOPPING:  # else its own time limit was first
+        trial = _moved(trial, SecondaryStatus.STOPPING, cause, now)
+    return Moved(trial=trial, effects=(command,))
+
+
+def concluded(trial: Trial, metric_name: str) -> Trial:
+    """Free an ended trial and settle its objective: the last emitted value, unless it failed."""
+    trial = replace(trial, lease=None)
+    value = trial.final_objective(metric_name)
+    if trial.status is TrainingJobStatus.FAILED or value is None:
+        return replace(trial, objective_status=ObjectiveStatus.FAILED)
+    return replace(trial, objective_value=value, objective_status=ObjectiveStatus.SUCCEEDED)
+
+
+def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:
+    if stage is ev.Stage.TRAINING and trial.training_started_at is None:
+        trial = _training_since(trial, at, now)
+    to = _STAGE_STATUS[stage]
+    # What a stopping trial does until its end is all Stopping.
+    if to is trial.secondary_status or trial.status is TrainingJobStatus.STOPPING:
+        return Moved(trial=trial)
+    return Moved(trial=_moved(trial, to, Cause.RUNNER, now))
+
+
+def _metric(
+    trial: Trial, event: ev.TrialReported, emitted: ev.MetricEmitted, now: datetime
+) -> Moved:
+    trial = trial.measured(emitted.metric_name, emitted.value, event.reported_at)
+    trial = replace(trial, modified_at=now)
+    step = trial.metrics[emitted.metric_name].step
+    saved = fx.SaveMeasurement(
+        trial_name=trial.name,
+        lease_token=event.lease_token,
+        sequence=event.sequence,
+        metric_name=emitted.metric_name,
+        value=emitted.value,
+        step=step,
+        measured_at=event.reported_at,
+    )
+    message = views.metric_event(
+        trial.name, emitted.metric_name, emitted.value, step, event.reported_at
+    )
+    return Moved(trial=trial, effects=(saved, fx.Announce(message=message, trial_name=trial.name)))
+
+
+def _ended(trial: Trial, report: ev.TrialEnded, now: datetime) -> Moved:
+    if report.training_started_at is not None:
+        trial = _training_since(trial, report.training_started_at, now)
+    if report.outcome is ev.Outcome.RETURNED:
+        return _returned(trial, now)
+    ended = _moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now)
+    ended = replace(ended, model_artifacts_uri=report.model_artifacts_uri)
+    if report.outcome is ev.Outcome.FAILED:
+        ended = _blamed(ended, report.failure_reason, retryable=report.retryable)
+    return Moved(trial=ended)
+
+
+def _returned(trial: Trial, now: datetime) -> Moved:
+    """Put a trial that its runner gave back into the queue, as if it had never begun."""
+    if trial.stop_requested:
+        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
+    interrupted = _moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now)
+    waiting = _moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now)
+    waiting = replace(waiting, lease=None, metrics={}, training_started_at=None)
+    again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))
+    return Moved(trial=waiting, effects=again)
+
+
+def _training_since(trial: Trial, at: datetime, now: datetime) -> Trial:
+    """Note when a trial's program was started, by a runner's clock that may be wrong."""
+    started_at = min(max(at, trial.created_at), now)
+    return replace(trial, training_started_at=started_at, modified_at=now)
+
+
+def _moved(trial: Trial, to: SecondaryStatus, cause: Cause, now: datetime) -> Trial:
+    return trial.moved(to, cause=cause, now=now, message=_MESSAGES[to])
+
+
+def _blamed(trial: Trial, reason: str, *, retryable: bool) -> Trial:
+    kind = FailureKind.RETRYABLE if retryable else FailureKind.NON_RETRYABLE
+    return replace(trial, failure_kind=kind, failure_reason=reason[:FAILURE_REASON_LENGTH])

@@ -1,0 +1,194 @@
+"""A tuning job's own state, beside that of its open trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.names import Account
+from tunesmith_server.domain.states import (
+    TUNING_JOB_TRANSITIONS,
+    Cause,
+    IllegalTransition,
+    TuningJobStatus,
+)
+from tunesmith_server.domain.trial import Trial
+
+
+class Strategy(StrEnum):
+    """Name the search strategies, in SageMaker's spelling."""
+
+    BAYESIAN = "Bayesian"
+    RANDOM = "Random"
+    HYPERBAND = "Hyperband"
+    GRID = "Grid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """Say what is tuned and which way is better."""
+
+    metric_name: str
+    maximise: bool
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Tell whether one objective value is strictly better than another."""
+        return value > than if self.maximise else value < than
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """Hold what a create request asks for: the message, kept whole, and what was read off it.
+
+    Frozen once the tuning job exists. ``domain/job_spec.py`` reads it off the request.
+
+    Attributes:
+        request: The request as it was accepted; not to be changed.
+        account: Whose ARNs its resources have.
+        strategy: How configurations are chosen.
+        goal: Objective metric and direction.
+        space: The search space.
+        seed: ``RandomSeed``, or one drawn when the request had none; at least 0.
+        max_training_jobs: How many training jobs are launched in all, at least 1.
+        max_parallel: How many are open at a time, at least 1.
+        max_runtime: The tuning job's own time limit; None for none.
+        definition_name: Name of the training job definition, if it has one.
+    """
+
+    request: pb.CreateHyperParameterTuningJobRequest
+    account: Account
+    strategy: Strategy
+    goal: Goal
+    space: SearchSpace
+    seed: int
+    max_training_jobs: int
+    max_parallel: int
+    max_runtime: timedelta | None
+    definition_name: str | None
+
+    @property
+    def name(self) -> str:
+        """Give the tuning job's name as its creator wrote it."""
+        return self.request.hyper_parameter_tuning_job_name
+
+    @property
+    def arn(self) -> str:
+        """Give the tuning job's ARN."""
+        return self.account.tuning_job_arn(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Count a tuning job's ended training jobs; the open ones are counted where they are held."""
+
+    completed: int = 0
+    stopped: int = 0
+    retryable_error: int = 0
+    non_retryable_error: int = 0
+    objective_succeeded: int = 0
+    objective_failed: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Count the training jobs that have ended."""
+        return self.completed + self.stopped + self.failed
+
+    @property
+    def failed(self) -> int:
+        """Count the training jobs that have failed."""
+        return self.retryable_error + self.non_retryable_error
+
+    @property
+    def any_succeeded(self) -> bool:
+        """Tell whether a training job completed, or was stopped after it gave an objective."""
+        return self.completed > 0 or self.objective_succeeded > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """Say how a tuning job ends once its open trials have ended.
+
+    Attributes:
+        status: The terminal status to come.
+        reason: FailureReason when that is Failed.
+    """
+
+    status: TuningJobStatus
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningJob:
+    """Hold a tuning job's state.
+
+    Attributes:
+        job_id: The store's number for it; names can be used again after a delete.
+        status: Where it is.
+        created_at: When its create request was taken.
+        modified_at: When anything about it or its trials last changed.
+        launched: How many training jobs it has launched.
+        exhausted: The search space has no configuration left.
+        closing: Set once it has been decided how it ends.
+        counters: Its ended training jobs.
+        best: The completed training job with the best objective so far.
+        ended_at: When it reached a terminal status.
+        failure_reason: Set exactly when it failed.
+        version: Rises with each durable change: the store's compare-and-set.
+    """
+
+    job_id: int
+    status: TuningJobStatus
+    created_at: datetime
+    modified_at: datetime
+    launched: int = 0
+    exhausted: bool = False
+    closing: Closing | None = None
+    counters: Counters = field(default_factory=Counters)
+    best: Trial | None = None
+    ended_at: datetime | None = None
+    failure_reason: str | None = None
+    version: int = 0
+
+    def moved(self, to: TuningJobStatus, *, cause: Cause, now: datetime, name: str) -> TuningJob:
+        """Return the tuning job in another status.
+
+        Raises:
+            IllegalTransition: The table does not allow it.
+        """
+        if cause not in TUNING_JOB_TRANSITIONS.get((self.status, to), frozenset()):
+            raise IllegalTransition(
+                item=name, start=self.status, end=to, cause=cause, story=(self.status,)
+            )
+        ended_at = now if to.is_terminal else None
+        return replace(self, status=to, modified_at=now, ended_at=ended_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """Hold all that a decision about a tuning job needs.
+
+    Attributes:
+        spec: What was asked for.
+        job: The tuning job itself.
+        trials: Its open trials by name. Ended ones live in the store and in the counters.
+        suggestions_wanted: How many suggestions have been asked for and not arrived. Not
+            stored: after a restart nothing is under way.
+    """
+
+    spec: JobSpec
+    job: TuningJob
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    suggestions_wanted: int = 0
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Give the time at which the tuning job's own limit is reached, while that matters."""
+        if self.spec.max_runtime is None or self.job.status is not TuningJobStatus.IN_PROGRESS:
+            return None
+        if self.job.closing is not None:
+            return None
+        return self.job.created_at + self.spec.max_runtime

@@ -1,0 +1,1 @@
+"""Rules across members, each a small function that says what it finds wrong in a request."""

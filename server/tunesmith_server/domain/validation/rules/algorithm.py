@@ -1,0 +1,79 @@
+"""What a trial runs: exactly one program, that the site can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_server.domain.errors import InvalidRequest, Violation
+from tunesmith_server.domain.site import resolve_algorithm
+from tunesmith_server.domain.validation.draft import Draft
+from tunesmith_server.domain.validation.search_space import Finding
+
+
+def names_one_program(specification: definition_pb.HyperParameterAlgorithmSpecification) -> bool:
+    """Tell whether a specification names exactly one of algorithm, image and command line."""
+    return len(_programs(specification)) == 1
+
+
+def program_is_named_once(draft: Draft) -> Iterator[Finding]:
+    """An algorithm, an image or a command line: one of them says what runs."""
+    for definition in draft.definitions:
+        path = f"{definition.path}.AlgorithmSpecification"
+        if not definition.message.HasField("algorithm_specification") or not draft.is_sound(
+            f"{path}.AlgorithmName", f"{path}.TrainingImage", f"{path}.ContainerEntrypoint"
+        ):
+            continue
+        named = _programs(definition.message.algorithm_specification)
+        if len(named) > 1:
+            yield Finding(
+                path=f"{path}.{named[-1]}",
+                message=f"{' and '.join(named)} are given; exactly one of them says what runs",
+            )
+        if not named:
+            yield Finding(
+                path=path,
+                message="Nothing says what runs: give AlgorithmName, TrainingImage or "
+                "ContainerEntrypoint",
+            )
+
+
+def entrypoint_names_a_program(draft: Draft) -> Iterator[Finding]:
+    """A command line starts with a program; arguments alone are none."""
+    for definition in draft.definitions:
+        specification = definition.message.algorithm_specification
+        path = f"{definition.path}.AlgorithmSpecification"
+        entrypoint = specification.container_entrypoint
+        if entrypoint and not entrypoint[0]:
+            yield Finding(
+                path=f"{path}.ContainerEntrypoint[0]",
+                message="The program's name is empty; begin ContainerEntrypoint with a program",
+            )
+        if specification.container_arguments and not entrypoint:
+            yield Finding(
+                path=f"{path}.ContainerArguments",
+                message="ContainerArguments go with ContainerEntrypoint; put the program there",
+            )
+
+
+def algorithm_is_registered(draft: Draft) -> Iterator[Violation]:
+    """The site knows the algorithm or image, or allows the command line."""
+    for definition in draft.definitions:
+        specification = definition.message.algorithm_specification
+        path = f"{definition.path}.AlgorithmSpecification"
+        is_sound = draft.is_sound(f"{path}.AlgorithmName", f"{path}.TrainingImage")
+        if not is_sound or not names_one_program(specification):
+            continue
+        try:
+            resolve_algorithm(specification, draft.site, path=path)
+        except InvalidRequest as refusal:
+            yield from refusal.violations
+
+
+def _programs(specification: definition_pb.HyperParameterAlgorithmSpecification) -> list[str]:
+    given = {
+        "AlgorithmName": bool(specification.algorithm_name),
+        "TrainingImage": bool(specification.training_image),
+        "ContainerEntrypoint": bool(specification.container_entrypoint),
+    }
+    return [member for member, is_given in given.items() if is_given]

@@ -1,0 +1,61 @@
+"""How metrics are found in a trial's output, the tuned one among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import re2
+
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.site import resolve_algorithm
+from tunesmith_server.domain.validation.draft import Draft
+from tunesmith_server.domain.validation.rules.algorithm import names_one_program
+from tunesmith_server.domain.validation.search_space import Finding
+from tunesmith_server.domain.validation.wording import excerpt
+
+
+def objective_metric_is_defined(draft: Draft) -> Iterator[Finding]:
+    """The objective is one of the metrics that are looked for."""
+    for definition in draft.definitions:
+        specification = definition.message.algorithm_specification
+        path = f"{definition.path}.AlgorithmSpecification"
+        objective = definition.objective
+        if objective is None or not draft.is_sound(path, f"{definition.objective_path}.MetricName"):
+            continue
+        if not names_one_program(specification):
+            continue
+        try:
+            resolved = resolve_algorithm(specification, draft.site, path=path)
+        except InvalidRequest:  # of which a rule speaks
+            continue
+        if objective.metric_name not in {metric.name for metric in resolved.metric_definitions}:
+            yield Finding(
+                path=f"{path}.MetricDefinitions",
+                message="A metric is required for this hyperparameter tuning job objective. "
+                "Provide a metric in the metric definitions.",
+            )
+
+
+def metric_regexes_compile(draft: Draft) -> Iterator[Finding]:
+    """Runners search with RE2, which takes linear time and knows no look-around."""
+    options = re2.Options()
+    options.log_errors = False
+    for definition in draft.definitions:
+        metrics = definition.message.algorithm_specification.metric_definitions
+        for index, metric in enumerate(metrics):
+            path = f"{definition.path}.AlgorithmSpecification.MetricDefinitions[{index}].Regex"
+            if not draft.is_sound(path):
+                continue
+            try:
+                re2.compile(metric.regex, options)
+            except re2.error as error:
+                yield Finding(
+                    path=path,
+                    message=f"Regex {excerpt(metric.regex)!r} is not in the syntax of RE2, which "
+                    f"metrics are searched with: {_reason(error)}",
+                )
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else error
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

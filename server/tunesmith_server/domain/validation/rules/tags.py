@@ -1,0 +1,26 @@
+"""What tags may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tunesmith.v1 import tag_pb2
+from tunesmith_server.domain.validation.draft import Draft
+from tunesmith_server.domain.validation.search_space import Finding
+
+
+def tag_keys_are_different(draft: Draft) -> Iterator[Finding]:
+    """A resource has one value for each key."""
+    yield from repeated_keys(draft.request.tags)
+
+
+def repeated_keys(tags: Iterable[tag_pb2.Tag]) -> Iterator[Finding]:
+    """Find the tags whose keys an earlier one has."""
+    seen: set[str] = set()
+    for index, tag in enumerate(tags):
+        if tag.key and tag.key in seen:
+            yield Finding(
+                path=f"Tags[{index}].Key",
+                message=f"The tag key {tag.key!r} is given twice; give each key once",
+            )
+        seen.add(tag.key)

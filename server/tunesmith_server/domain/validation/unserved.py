@@ -1,0 +1,323 @@
+"""Which members this release honours, and which it refuses by name: nothing is taken and ignored.
+
+Three tables cover every member of a create request, which a test checks against the contract.
+A member that moves from ``UNSERVED`` to ``SERVED`` is a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from tunesmith.v1 import data_source_pb2 as source_pb
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.errors import Violation
+from tunesmith_server.domain.validation.members import Key, Member, walk
+from tunesmith_server.domain.validation.wording import enum_spellings, excerpt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """Say of a member when it is refused, and what to do meanwhile.
+
+    Attributes:
+        asks: Whether a value asks for what is not served; its default never does.
+        because: What is missing, in plain words.
+        instead: What is served.
+    """
+
+    asks: Callable[[object], bool]
+    because: str
+    instead: str = "leave it out"
+
+
+def check_served(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Violation, ...]:
+    """List the members that ask for what this release does not serve.
+
+    Nothing inside a refused member is listed again.
+    """
+    return tuple(_unserved_members(request))
+
+
+def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
+    if not request.HasField("training_job_definition") and not request.training_job_definitions:
+        yield _refusal("TrainingJobDefinition", _NO_DEFINITION, shown="")
+    refused: tuple[str | int | Key, ...] = ()
+    for member in walk(request):
+        steps = member.path.steps
+        if refused and steps[: len(refused)] == refused:
+            continue
+        entry = UNSERVED.get(member.path.template)
+        if entry is not None and entry.asks(member.value):
+            refused = steps
+            yield _refusal(str(member.path), entry, shown=_shown(member))
+
+
+def _refusal(path: str, entry: Unserved, *, shown: str) -> Violation:
+    name = path.rpartition(".")[2]
+    return Violation(
+        path=path,
+        message=f"{name}{shown} is not served by this release: {entry.because}; {entry.instead}",
+        rule="unserved",
+        unimplemented=True,
+    )
+
+
+def _shown(member: Member) -> str:
+    value = member.value
+    if not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, int):
+        value = enum_spellings(member.field).get(value, value)
+    return f" {excerpt(value)}"
+
+
+def _is_set(value: object) -> bool:
+    """Tell whether a member holds anything: an empty message, list or text and 0 do not."""
+    return value.ByteSize() > 0 if isinstance(value, Message) else bool(value)
+
+
+def _always(_value: object) -> bool:
+    return True
+
+
+def _other_than(*served: int) -> Callable[[object], bool]:
+    return lambda value: value not in served
+
+
+def _more_than_one(value: object) -> bool:
+    return isinstance(value, int) and value > 1
+
+
+def _is_no_file_uri(value: object) -> bool:
+    return isinstance(value, str) and not value.startswith("file://")
+
+
+_NO_DEFINITION = Unserved(
+    asks=_is_set,
+    because="a tuning job without it, whose trials the caller runs, needs the suggestion service",
+    instead="give a TrainingJobDefinition",
+)
+_MODES = Unserved(
+    asks=_other_than(definition_pb.TRAINING_INPUT_MODE_FILE),
+    because="channels are not streamed yet",
+    instead="File works",
+)
+_URI = Unserved(
+    asks=_is_no_file_uri,
+    because="buckets and web addresses are not reached yet",
+    instead="a file:// URI works",
+)
+_GANG = Unserved(
+    asks=_more_than_one,
+    because="a training job runs on one instance so far",
+    instead="1 works",
+)
+_GANGS = Unserved(asks=_is_set, because="a training job runs on one instance so far")
+_KEYS = Unserved(asks=_is_set, because="nothing is encrypted with named keys yet")
+_PLACEMENT = Unserved(asks=_is_set, because="training jobs cannot be sent to chosen runners yet")
+_SPOT = Unserved(asks=_is_set, because="training jobs are not interrupted and resumed yet")
+_HUBS = Unserved(asks=_is_set, because="hubs of models and data sets are not mapped yet")
+_ALTERNATIVES = Unserved(
+    asks=_is_set,
+    because="one instance type is asked for, without alternatives, so far",
+    instead="InstanceType works",
+)
+
+_CONFIG = "HyperParameterTuningJobConfig"
+_DEFINITION = "TrainingJobDefinition"
+_CHANNEL = f"{_DEFINITION}.InputDataConfig[]"
+_S3 = f"{_CHANNEL}.DataSource.S3DataSource"
+_RESOURCES = f"{_DEFINITION}.ResourceConfig"
+_TUNING_RESOURCES = f"{_DEFINITION}.HyperParameterTuningResourceConfig"
+
+UNSERVED: Mapping[str, Unserved] = {
+    f"{_CONFIG}.Strategy": Unserved(
+        asks=_other_than(
+            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_RANDOM,
+            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_GRID,
+        ),
+        because="the strategies that learn from results are still to come",
+        instead="Random and Grid work",
+    ),
+    f"{_CONFIG}.StrategyConfig": Unserved(
+        asks=_is_set, because="Hyperband, which alone has settings, is still to come"
+    ),
+    f"{_CONFIG}.TrainingJobEarlyStoppingType": Unserved(
+        asks=_other_than(job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF),
+        because="training jobs are not stopped for falling behind others yet",
+        instead="Off works",
+    ),
+    f"{_CONFIG}.TuningJobCompletionCriteria.TargetObjectiveMetricValue": Unserved(
+        asks=_always, because="a tuning job ends at its ResourceLimits only, so far"
+    ),
+    f"{_CONFIG}.TuningJobCompletionCriteria.BestObjectiveNotImproving": Unserved(
+        asks=_is_set, because="a tuning job ends at its ResourceLimits only, so far"
+    ),
+    f"{_CONFIG}.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": Unserved(
+        asks=_other_than(job_pb.COMPLETE_ON_CONVERGENCE_DISABLED),
+        because="convergence is not detected yet",
+        instead="Disabled works",
+    ),
+    f"{_CONFIG}.ParameterRanges.AutoParameters": Unserved(
+        asks=_is_set,
+        because="ranges are not derived from hints yet",
+        instead="give ranges in the other lists",
+    ),
+    "TrainingJobDefinitions": Unserved(
+        asks=_is_set,
+        because="trials are not divided among several definitions yet",
+        instead="one TrainingJobDefinition works",
+    ),
+    "WarmStartConfig": Unserved(
+        asks=_is_set, because="results of earlier tuning jobs are not learnt from yet"
+    ),
+    "Autotune": Unserved(
+        asks=_is_set, because="nothing is chosen in place of what a request leaves out yet"
+    ),
+    f"{_DEFINITION}.AlgorithmSpecification.TrainingInputMode": _MODES,
+    f"{_CHANNEL}.InputMode": _MODES,
+    f"{_CHANNEL}.CompressionType": Unserved(
+        asks=_other_than(definition_pb.COMPRESSION_TYPE_NONE),
+        because="data are not decompressed yet",
+        instead="None works",
+    ),
+    f"{_CHANNEL}.RecordWrapperType": Unserved(
+        asks=_other_than(definition_pb.RECORD_WRAPPER_NONE),
+        because="data are not wrapped into records yet",
+        instead="None works",
+    ),
+    f"{_CHANNEL}.ShuffleConfig": Unserved(asks=_is_set, because="data are not shuffled yet"),
+    f"{_CHANNEL}.DataSource.FileSystemDataSource": Unserved(
+        asks=_is_set,
+        because="file systems are not mapped to directories yet",
+        instead="an S3DataSource with a file:// URI works",
+    ),
+    f"{_CHANNEL}.DataSource.DatasetSource": _HUBS,
+    f"{_S3}.S3DataType": Unserved(
+        asks=_other_than(source_pb.S3_DATA_TYPE_S3_PREFIX),
+        because="manifests and conversations are not read yet",
+        instead="S3Prefix works",
+    ),
+    f"{_S3}.S3Uri": _URI,
+    f"{_S3}.S3DataDistributionType": Unserved(
+        asks=_other_than(source_pb.S3_DATA_DISTRIBUTION_FULLY_REPLICATED),
+        because="data are not divided among instances yet",
+        instead="FullyReplicated works",
+    ),
+    f"{_S3}.AttributeNames": Unserved(asks=_is_set, because="augmented manifests are not read yet"),
+    f"{_S3}.InstanceGroupNames": _GANGS,
+    f"{_S3}.ModelAccessConfig.AcceptEula": _HUBS,
+    f"{_S3}.HubAccessConfig": _HUBS,
+    f"{_DEFINITION}.VpcConfig": Unserved(
+        asks=_is_set, because="networks of a site are not mapped yet"
+    ),
+    f"{_DEFINITION}.OutputDataConfig.KmsKeyId": _KEYS,
+    f"{_DEFINITION}.OutputDataConfig.S3OutputPath": _URI,
+    f"{_RESOURCES}.InstanceCount": _GANG,
+    f"{_RESOURCES}.VolumeKmsKeyId": _KEYS,
+    f"{_RESOURCES}.KeepAlivePeriodInSeconds": Unserved(
+        asks=_is_set, because="nothing is kept warm between training jobs yet", instead="0 works"
+    ),
+    f"{_RESOURCES}.InstanceGroups": _GANGS,
+    f"{_RESOURCES}.TrainingPlanArn": _PLACEMENT,
+    f"{_RESOURCES}.InstancePlacementConfig.EnableMultipleJobs": _PLACEMENT,
+    f"{_RESOURCES}.InstancePlacementConfig.PlacementSpecifications": _PLACEMENT,
+    f"{_RESOURCES}.InstancePreferences": _ALTERNATIVES,
+    f"{_TUNING_RESOURCES}.InstanceCount": _GANG,
+    f"{_TUNING_RESOURCES}.VolumeKmsKeyId": _KEYS,
+    f"{_TUNING_RESOURCES}.AllocationStrategy": _ALTERNATIVES,
+    f"{_TUNING_RESOURCES}.InstanceConfigs": _ALTERNATIVES,
+    f"{_DEFINITION}.StoppingCondition.MaxWaitTimeInSeconds": _SPOT,
+    f"{_DEFINITION}.StoppingCondition.MaxPendingTimeInSeconds": Unserved(
+        asks=_is_set, because="a training job waits for a runner as long as it must, so far"
+    ),
+    f"{_DEFINITION}.EnableNetworkIsolation": Unserved(
+        asks=_is_set, because="training jobs cannot be cut off from networks yet"
+    ),
+    f"{_DEFINITION}.EnableInterContainerTrafficEncryption": _GANGS,
+    f"{_DEFINITION}.EnableManagedSpotTraining": _SPOT,
+    f"{_DEFINITION}.CheckpointConfig": Unserved(
+        asks=_is_set, because="checkpoints are not copied yet"
+    ),
+    f"{_DEFINITION}.RetryStrategy": Unserved(
+        asks=_is_set, because="failed training jobs are not started again yet"
+    ),
+}
+
+RULED_OUT: Mapping[str, str] = {
+    f"{_DEFINITION}.TuningObjective": "singular_definition_has_no_search_of_its_own",
+    f"{_DEFINITION}.HyperParameterRanges": "singular_definition_has_no_search_of_its_own",
+    f"{_RESOURCES}.SelectedInstanceType": "selected_instances_are_not_asked_for",
+    f"{_RESOURCES}.SelectedInstanceCount": "selected_instances_are_not_asked_for",
+}
+"""Members that a rule refuses in every request this release serves, with the rule."""
+
+SERVED: frozenset[str] = frozenset(
+    {
+        "HyperParameterTuningJobName",
+        _CONFIG,
+        f"{_CONFIG}.HyperParameterTuningJobObjective",
+        f"{_CONFIG}.HyperParameterTuningJobObjective.Type",
+        f"{_CONFIG}.HyperParameterTuningJobObjective.MetricName",
+        f"{_CONFIG}.ResourceLimits",
+        f"{_CONFIG}.ResourceLimits.MaxNumberOfTrainingJobs",
+        f"{_CONFIG}.ResourceLimits.MaxParallelTrainingJobs",
+        f"{_CONFIG}.ResourceLimits.MaxRuntimeInSeconds",
+        f"{_CONFIG}.ParameterRanges",
+        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges",
+        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].Name",
+        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].MinValue",
+        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].MaxValue",
+        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].ScalingType",
+        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges",
+        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].Name",
+        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].MinValue",
+        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].MaxValue",
+        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].ScalingType",
+        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges",
+        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Name",
+        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Values",
+        f"{_CONFIG}.TuningJobCompletionCriteria",
+        f"{_CONFIG}.TuningJobCompletionCriteria.ConvergenceDetected",
+        f"{_CONFIG}.RandomSeed",
+        _DEFINITION,
+        f"{_DEFINITION}.DefinitionName",
+        f"{_DEFINITION}.StaticHyperParameters",
+        f"{_DEFINITION}.AlgorithmSpecification",
+        f"{_DEFINITION}.AlgorithmSpecification.TrainingImage",
+        f"{_DEFINITION}.AlgorithmSpecification.AlgorithmName",
+        f"{_DEFINITION}.AlgorithmSpecification.MetricDefinitions",
+        f"{_DEFINITION}.AlgorithmSpecification.MetricDefinitions[].Name",
+        f"{_DEFINITION}.AlgorithmSpecification.MetricDefinitions[].Regex",
+        f"{_DEFINITION}.AlgorithmSpecification.ContainerEntrypoint",
+        f"{_DEFINITION}.AlgorithmSpecification.ContainerArguments",
+        f"{_DEFINITION}.RoleArn",
+        f"{_DEFINITION}.InputDataConfig",
+        f"{_CHANNEL}.ChannelName",
+        f"{_CHANNEL}.ContentType",
+        f"{_CHANNEL}.DataSource",
+        _S3,
+        f"{_S3}.ModelAccessConfig",
+        f"{_DEFINITION}.OutputDataConfig",
+        f"{_DEFINITION}.OutputDataConfig.CompressionType",
+        _RESOURCES,
+        f"{_RESOURCES}.InstanceType",
+        f"{_RESOURCES}.VolumeSizeInGB",
+        f"{_RESOURCES}.InstancePlacementConfig",
+        _TUNING_RESOURCES,
+        f"{_TUNING_RESOURCES}.InstanceType",
+        f"{_TUNING_RESOURCES}.VolumeSizeInGB",
+        f"{_DEFINITION}.StoppingCondition",
+        f"{_DEFINITION}.StoppingCondition.MaxRuntimeInSeconds",
+        f"{_DEFINITION}.Environment",
+        "Tags",
+        "Tags[].Key",
+        "Tags[].Value",
+    }
+)
+"""Members that are honoured whatever they say."""

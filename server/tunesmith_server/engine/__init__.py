@@ -1,0 +1,1 @@
+"""Carries decisions out: one coordinator per tuning job, suggestions, runners, watchers."""

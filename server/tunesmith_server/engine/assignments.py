@@ -1,0 +1,101 @@
+"""What a runner is told to run: a training job's definition, resolved against the site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tunesmith.v1 import runner_service_pb2 as pb
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.job_spec import instance_of, runtime_limit
+from tunesmith_server.domain.site import Site, resolve_algorithm
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import JobSpec
+
+#: Hyperparameter that SageMaker adds to every training job of a tuning job.
+OBJECTIVE_PARAMETER: Final = "_tuning_objective_metric"
+
+_GIB: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigner:
+    """Turn trials into assignments.
+
+    Attributes:
+        site: What is registered on this site.
+        stop_grace: Between SIGTERM and SIGKILL; SageMaker's is 120 s.
+        clock: Gives the time, for the report of a trial that can't be assigned.
+    """
+
+    site: Site
+    stop_grace: timedelta
+    clock: Callable[[], datetime]
+
+    def gpu_count(self, spec: JobSpec) -> int:
+        """Count the GPUs that each of a tuning job's trials needs."""
+        definition = spec.request.training_job_definition
+        instance_type, _ = instance_of(definition)
+        profile = self.site.instance_profile(instance_type)
+        return profile.gpus if profile is not None else 0
+
+    def assignment(self, spec: JobSpec, trial: Trial) -> pb.TrialAssignment | ev.TrialReported:
+        """Write a trial's assignment, or the failure of a trial that can't be run any more.
+
+        The latter happens when the site's configuration lost an algorithm between the tuning
+        job's creation and now.
+        """
+        definition = spec.request.training_job_definition
+        try:
+            algorithm = resolve_algorithm(definition.algorithm_specification, self.site)
+        except InvalidRequest as error:
+            return self._failure(trial, f"ClientError: {error}")
+        instance_type, volume_gib = instance_of(definition)
+        assignment = pb.TrialAssignment(
+            training_job_name=trial.name,
+            lease_token=trial.lease_token,
+            training_job_arn=spec.account.training_job_arn(trial.name),
+            hyper_parameter_tuning_job_name=spec.name,
+            command=algorithm.command,
+            environment={**algorithm.environment, **definition.environment},
+            hyper_parameters=hyper_parameters(spec, trial),
+            metric_definitions=[
+                definition_pb.MetricDefinition(name=metric.name, regex=metric.regex)
+                for metric in algorithm.metric_definitions
+            ],
+            input_data_config=definition.input_data_config,
+            output_data_config=definition.output_data_config,
+            instance_type=instance_type,
+            gpu_count=self.gpu_count(spec),
+            volume_size_bytes=volume_gib * _GIB,
+            training_input_mode=definition.algorithm_specification.training_input_mode,
+        )
+        assignment.max_runtime.FromTimedelta(runtime_limit(definition))
+        assignment.stop_grace.FromTimedelta(self.stop_grace)
+        return assignment
+
+    def _failure(self, trial: Trial, reason: str) -> ev.TrialReported:
+        ended = ev.TrialEnded(
+            outcome=ev.Outcome.FAILED,
+            failure_reason=reason,
+            retryable=False,
+            model_artifacts_uri="",
+            training_started_at=None,
+        )
+        return ev.TrialReported(
+            trial_name=trial.name,
+            lease_token=trial.lease_token,
+            sequence=trial.reported_sequence + 1,
+            reported_at=self.clock(),
+            report=ended,
+        )
+
+
+def hyper_parameters(spec: JobSpec, trial: Trial) -> dict[str, str]:
+    """Give all hyperparameters of a trial: static, tuned and the objective's name."""
+    static = spec.request.training_job_definition.static_hyper_parameters
+    return {**static, **trial.parameters, OBJECTIVE_PARAMETER: spec.goal.metric_name}

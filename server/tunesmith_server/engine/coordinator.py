@@ -1,0 +1,187 @@
+"""One tuning job's loop: events in order, decided by the domain, made durable, then acted on.
+
+Events that wait while a commit is under way are decided and committed together. A decision
+becomes the tuning job's state only once it is on disk; when the store refuses it, every event of
+the group fails and the state is what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import Overloaded, StoreUnavailable
+from tunesmith_server.domain.lifecycle import step
+from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.store.store import Commit, Store
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+#: At most so many events are decided in one commit.
+_GROUP_LIMIT: Final = 1000
+#: At most so many events wait for their decision.
+_MAILBOX_LIMIT: Final = 20_000
+#: Pause before an event of the server's own is tried again after the store refused it.
+_RETRY_PAUSE_S: Final = 0.5
+
+
+class Actor(Protocol):
+    """Carry out commands once the decision behind them is durable."""
+
+    def act(self, coordinator: Coordinator, command: fx.Command) -> None:
+        """Begin to carry out one command; never waits."""
+
+    def committed(self, coordinator: Coordinator) -> None:
+        """Take note that the tuning job's durable state changed."""
+
+
+@dataclass(slots=True)
+class _Item:
+    event: ev.Event
+    request_id: str | None
+    done: asyncio.Future[None]
+
+
+class Coordinator:
+    """Own one tuning job's state from its creation or recovery to its end."""
+
+    def __init__(self, state: JobState, *, store: Store, clock: Clock, actor: Actor) -> None:
+        self.state = state
+        self._store = store
+        self._clock = clock
+        self._actor = actor
+        self._mailbox: asyncio.Queue[_Item] = asyncio.Queue()
+
+    @property
+    def name(self) -> str:
+        """Give the tuning job's name."""
+        return self.state.spec.name
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the tuning job is terminal, and so this loop is over."""
+        return self.state.job.status.is_terminal
+
+    def post(self, event: ev.Event, *, request_id: str | None = None) -> asyncio.Future[None]:
+        """Hand in an event; the future is done once what it changed is durable.
+
+        The future fails with the domain's error when the event is refused, and with
+        StoreUnavailable or Overloaded when the store could not write.
+        """
+        done = asyncio.get_running_loop().create_future()
+        if self._mailbox.qsize() >= _MAILBOX_LIMIT:
+            message = f"Too many events of tuning job {self.name} are waiting; retry later."
+            done.set_exception(Overloaded(message, retry_after=timedelta(seconds=1)))
+        else:
+            self._mailbox.put_nowait(_Item(event, request_id, done))
+        return done
+
+    async def deliver(self, event: ev.Event) -> None:
+        """Hand in an event of the server's own, again and again until the store takes it."""
+        while True:
+            try:
+                await self.post(event)
+            except (StoreUnavailable, Overloaded) as error:
+                logger.warning("%s: %s; trying again", self.name, error)
+                await asyncio.sleep(_RETRY_PAUSE_S)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Decide events until the tuning job has ended."""
+        while not self.has_ended:
+            await self._decide(await self._next_group())
+        # Nothing changes an ended tuning job: what is still queued is late, and no error.
+        while not self._mailbox.empty():
+            self._finish(self._mailbox.get_nowait())
+
+    async def _next_group(self) -> list[_Item]:
+        """Wait for events, or for the tuning job's deadline."""
+        deadline = self.state.deadline
+        wait_s = None if deadline is None else max(0.0, (deadline - self._clock()).total_seconds())
+        try:
+            async with asyncio.timeout(wait_s):
+                group = [await self._mailbox.get()]
+        except TimeoutError:
+            done = asyncio.get_running_loop().create_future()
+            group = [_Item(ev.DeadlinePassed(), None, done)]
+        while len(group) < _GROUP_LIMIT and not self._mailbox.empty():
+            group.append(self._mailbox.get_nowait())
+        return group
+
+    async def _decide(self, group: Sequence[_Item]) -> None:
+        state, now = self.state, self._clock()
+        effects: list[fx.Effect] = []
+        decided: list[_Item] = []
+        for item in group:
+            try:
+                state, more = step(state, item.event, now)
+            except Exception as error:  # noqa: BLE001 - one event's error is that event's answer
+                self._fail(item, error)
+            else:
+                effects.extend(more)
+                decided.append(item)
+        try:
+            state = await self._make_durable(state, effects, decided)
+        except Exception as error:  # noqa: BLE001 - reported to whoever waits, and logged there
+            for item in decided:
+                self._fail(item, error)
+            await self._pause_after(decided, error)
+            return
+        changed, self.state = state is not self.state, state
+        for item in decided:
+            self._finish(item)
+        for effect in effects:
+            if isinstance(effect, fx.Command):
+                self._actor.act(self, effect)
+        if changed:
+            self._actor.committed(self)
+
+    async def _make_durable(
+        self, state: JobState, effects: Iterable[fx.Effect], decided: Iterable[_Item]
+    ) -> JobState:
+        durable = _coalesced([effect for effect in effects if isinstance(effect, fx.Durable)])
+        if not durable and state.job == self.state.job:
+            return state
+        state = replace(state, job=replace(state.job, version=self.state.job.version + 1))
+        request_id = next((item.request_id for item in decided if item.request_id), None)
+        await self._store.commit(Commit(job=state.job, durable=durable, request_id=request_id))
+        return state
+
+    async def _pause_after(self, decided: Sequence[_Item], error: Exception) -> None:
+        """Keep a deadline that could not be written from spinning."""
+        if any(isinstance(item.event, ev.DeadlinePassed) for item in decided):
+            logger.warning("%s: %s; trying again", self.name, error)
+            await asyncio.sleep(_RETRY_PAUSE_S)
+
+    @staticmethod
+    def _finish(item: _Item) -> None:
+        if not item.done.done():
+            item.done.set_result(None)
+
+    @staticmethod
+    def _fail(item: _Item, error: Exception) -> None:
+        if not item.done.done():
+            item.done.set_exception(error)
+
+
+def _coalesced(durable: Sequence[fx.Durable]) -> list[fx.Durable]:
+    """Write each trial once, in its last state and before what refers to it."""
+    latest: dict[str, fx.SaveTrial] = {}
+    rest: list[fx.Durable] = []
+    for effect in durable:
+        if isinstance(effect, fx.SaveTrial):
+            known = latest.get(effect.trial.name)
+            is_new = effect.is_new or (known is not None and known.is_new)
+            latest[effect.trial.name] = replace(effect, is_new=is_new)
+        else:
+            rest.append(effect)
+    return [*latest.values(), *rest]

@@ -1,0 +1,112 @@
+"""The server's own runner: the same program as ``tunesmith runner``, as a child process.
+
+A runner that outlived the server that started it is adopted: it holds its data directory's lock,
+reads the server's address from the same file, and connects by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+#: An embedded runner that lost its server ends after this long, once no trial runs.
+_ORPHAN_PATIENCE_S: Final = 300.0
+_LOOK_AGAIN_S: Final = 0.1
+_RESTART_PAUSE_S: Final = 1.0
+#: A runner that ended sooner than this after its start is not started again at once.
+_SETTLED_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedRunner:
+    """Keep a runner process going beside the server.
+
+    Attributes:
+        data_dir: The runner's own directory.
+        address_file: File that holds the server's address.
+        slots: Trials at a time; None: the runner decides.
+        stop_grace_s: How long a trial may take to stop.
+    """
+
+    data_dir: Path
+    address_file: Path
+    slots: int | None
+    stop_grace_s: float
+
+    async def run(self) -> None:
+        """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            while True:
+                if (holder := self._holder()) is not None:
+                    logger.info("a runner (process %s) is there already; it is used", holder)
+                await self._wait_for_lock()
+                started_at = asyncio.get_running_loop().time()
+                process = await self._start()
+                status = await process.wait()
+                logger.warning("the embedded runner ended with status %s; starting anew", status)
+                if asyncio.get_running_loop().time() - started_at < _SETTLED_S:
+                    await asyncio.sleep(_RESTART_PAUSE_S)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._stop())
+            raise
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        command = [
+            *(sys.executable, "-m", "tunesmith_server.cli", "runner"),
+            *("--server-file", str(self.address_file), "--data-dir", str(self.data_dir)),
+            *("--exit-when-orphaned-s", str(_ORPHAN_PATIENCE_S)),
+        ]
+        if self.slots is not None:
+            command += ["--slots", str(self.slots)]
+        # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
+        # then stops the runner in good order.
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+        )
+
+    async def _wait_for_lock(self) -> None:
+        """Wait until no runner uses the directory: its end can be seen, not subscribed to."""
+        while self._holder() is not None:  # noqa: ASYNC110 - a lock's release wakes nobody
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    def _holder(self) -> int | None:
+        """Give the process that holds the runner's directory; 0 when it is not known."""
+        descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = os.read(descriptor, 20).decode("ascii", errors="replace").strip()
+            return int(written) if written.isdigit() else 0
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    async def _stop(self) -> None:
+        """Ask the runner to give its trials back and end; insist after their grace."""
+        for sent, patience_s in (
+            (signal.SIGTERM, self.stop_grace_s + 15.0),
+            (signal.SIGKILL, 5.0),
+        ):
+            holder = self._holder()
+            if not holder:
+                return
+            try:
+                os.kill(holder, sent)
+            except ProcessLookupError:
+                return
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._wait_for_lock()
+            except TimeoutError:
+                logger.warning("the embedded runner did not end within %g s", patience_s)

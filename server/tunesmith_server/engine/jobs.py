@@ -1,0 +1,259 @@
+"""All tuning jobs: creation, recovery, callers' wishes, runners' reports.
+
+Every change of a tuning job passes through its coordinator; this module finds the coordinator,
+and carries out the commands that its decisions give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable
+from typing import assert_never
+
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import InvalidState, ResourceNotFound, TrainingJobNotFound
+from tunesmith_server.domain.job_spec import read_job_spec
+from tunesmith_server.domain.names import Account
+from tunesmith_server.domain.site import Site
+from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.engine.coordinator import Clock, Coordinator
+from tunesmith_server.engine.fan_out import FanOut
+from tunesmith_server.engine.fleet import Fleet
+from tunesmith_server.engine.suggestions import Suggester
+from tunesmith_server.store.store import NewJob, Store, StoredJob
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """Hold the coordinators of the tuning jobs that have not ended."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        fan_out: FanOut,
+        clock: Clock,
+        account: Account,
+        site: Site,
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._fan_out = fan_out
+        self._clock = clock
+        self._account = account
+        self._site = site
+        self._coordinators: dict[int, Coordinator] = {}
+        self._suggesters: dict[int, Suggester] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self, recovered: asyncio.Event) -> None:
+        """Go on with every unfinished tuning job, then serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for stored in await self._store.open_jobs():
+                await self._recover(stored)
+            recovered.set()
+            await asyncio.get_running_loop().create_future()
+
+    # --- callers' wishes ------------------------------------------------------------------
+
+    async def create(
+        self, request: pb.CreateHyperParameterTuningJobRequest, *, seed: int, request_id: str | None
+    ) -> str:
+        """Create a tuning job and set it going; returns its ARN.
+
+        Args:
+            request: The create request; not changed afterwards.
+            seed: Seed to use when the request has no RandomSeed.
+            request_id: A repeat under the same key returns the first call's ARN.
+
+        Raises:
+            InvalidRequest: The request breaks constraints or rules.
+            ResourceInUse: The name is taken.
+            Conflict: The request id was used for something else.
+        """
+        spec = read_job_spec(request, account=self._account, site=self._site, seed=seed)
+        stored = await self._store.create_job(
+            NewJob(
+                request=request,
+                arn=spec.arn,
+                seed=spec.seed,
+                created_at=self._clock(),
+                tags={tag.key: tag.value for tag in request.tags},
+                request_id=request_id,
+                events=(),
+            )
+        )
+        if stored.job.job_id not in self._coordinators and not stored.job.status.is_terminal:
+            coordinator = self._coordinate(JobState(spec=spec, job=stored.job))
+            self._start(coordinator.deliver(ev.Recovered()))
+        return stored.arn
+
+    async def stop(self, name: str, *, request_id: str | None) -> None:
+        """Stop a tuning job.
+
+        Raises:
+            ResourceNotFound: There is no such tuning job.
+            InvalidState: It is stopping or has ended.
+        """
+        if await self._is_repeat(request_id):
+            return
+        stored = await self.read(name)
+        coordinator = self._coordinators.get(stored.job.job_id)
+        if coordinator is None:
+            raise InvalidState(
+                f"The request was rejected because the hyperparameter tuning job is already in "
+                f"status {stored.job.status}."
+            )
+        await coordinator.post(ev.JobStopRequested(), request_id=request_id)
+
+    async def stop_training_job(self, name: str, *, request_id: str | None) -> None:
+        """Stop one training job.
+
+        Raises:
+            TrainingJobNotFound: There is no such training job.
+            InvalidState: It is stopping or has ended.
+        """
+        if await self._is_repeat(request_id):
+            return
+        stored = await self._store.trial(name)
+        if stored is None:
+            raise TrainingJobNotFound(name)
+        coordinator = self._coordinators.get(stored.job.job.job_id)
+        if coordinator is None or stored.trial.status.is_terminal:
+            raise InvalidState(
+                f"The request was rejected because the training job is in status "
+                f"{stored.trial.status}."
+            )
+        event = ev.TrialStopRequested(trial_name=stored.trial.name)
+        await coordinator.post(event, request_id=request_id)
+
+    async def delete(self, name: str) -> None:
+        """Delete an ended tuning job; its training jobs and artifacts stay.
+
+        Raises:
+            ResourceNotFound: There is no such tuning job.
+            InvalidState: It has not ended.
+        """
+        stored = await self.read(name)
+        if not stored.job.status.is_terminal:
+            raise InvalidState(
+                f"The request was rejected because the hyperparameter tuning job is in status "
+                f"{stored.job.status}, which is not in a terminal state. Stop it first."
+            )
+        await self._store.delete_job(stored.job.job_id, deleted_at=self._clock())
+
+    async def read(self, name: str) -> StoredJob:
+        """Read a tuning job.
+
+        Raises:
+            ResourceNotFound: There is no such tuning job.
+        """
+        stored = await self._store.job(name)
+        if stored is None:
+            raise ResourceNotFound(
+                f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
+            )
+        return stored
+
+    def is_open(self, job_id: int) -> bool:
+        """Tell whether a tuning job has not ended, so that more can happen to it."""
+        return job_id in self._coordinators
+
+    # --- runners' reports -----------------------------------------------------------------
+
+    async def report(self, instance_id: str, reports: Iterable[ev.TrialReported]) -> None:
+        """Take in reports of an instance's trials; durable when it returns.
+
+        Reports of trials that the instance no longer holds are dropped.
+
+        Raises:
+            SequenceGap: Reports are missing in between.
+            StoreUnavailable: The reports could not be made durable.
+        """
+        waiting: list[asyncio.Future[None]] = []
+        for report in reports:
+            coordinator = self._fleet.coordinator_of(instance_id, report.trial_name)
+            if coordinator is not None:
+                waiting.append(coordinator.post(report))
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    # --- commands -------------------------------------------------------------------------
+
+    def act(self, coordinator: Coordinator, command: fx.Command) -> None:
+        """Begin to carry out one command; never waits."""
+        match command:
+            case fx.Suggest():
+                self._start(self._suggest(coordinator, command))
+            case fx.Enqueue():
+                self._fleet.enqueue(coordinator, command.trial)
+            case fx.Withdraw():
+                self._fleet.withdraw(command.trial_name)
+            case fx.Release():
+                self._fleet.release(command.trial_name, command.instance_id)
+            case fx.StopOnRunner():
+                self._fleet.stop_trial(
+                    command.trial_name,
+                    lease_token=command.lease_token,
+                    instance_id=command.instance_id,
+                )
+            case _:
+                assert_never(command)
+
+    def committed(self, coordinator: Coordinator) -> None:
+        """Wake watchers, and let go of a tuning job that has ended."""
+        job_id = coordinator.state.job.job_id
+        self._fan_out.changed(job_id)
+        if coordinator.has_ended:
+            self._coordinators.pop(job_id, None)
+            self._suggesters.pop(job_id, None)
+
+    async def _suggest(self, coordinator: Coordinator, command: fx.Suggest) -> None:
+        suggester = self._suggesters.setdefault(
+            coordinator.state.job.job_id, Suggester(coordinator.state.spec)
+        )
+        event: ev.Event
+        try:
+            event = await suggester.suggest(first_index=command.first_index, count=command.count)
+        except Exception as error:
+            logger.exception("%s: no suggestion", coordinator.name)
+            event = ev.SuggestionsFailed(reason=f"{type(error).__name__}: {error}")
+        await coordinator.deliver(event)
+
+    # --- coordinators ---------------------------------------------------------------------
+
+    async def _recover(self, stored: StoredJob) -> None:
+        """Go on with a tuning job that an earlier run of the server left unfinished."""
+        spec = read_job_spec(
+            stored.request, account=self._account, site=self._site, seed=stored.seed, trusted=True
+        )
+        trials = await self._store.open_trials(stored.job.job_id)
+        state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
+        coordinator = self._coordinate(state)
+        for trial in trials:
+            self._fleet.restore(coordinator, trial)
+        logger.info("%s: going on with %d open training jobs", spec.name, len(trials))
+        self._start(coordinator.deliver(ev.Recovered()))
+
+    def _coordinate(self, state: JobState) -> Coordinator:
+        coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)
+        self._coordinators[state.job.job_id] = coordinator
+        self._start(coordinator.run())
+        return coordinator
+
+    async def _is_repeat(self, request_id: str | None) -> bool:
+        return request_id is not None and await self._store.find_request(request_id) is not None
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        if self._tasks is None:
+            work.close()
+            raise RuntimeError("Jobs.run must be running before tuning jobs are created")
+        self._tasks.create_task(work)

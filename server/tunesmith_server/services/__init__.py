@@ -1,0 +1,1 @@
+"""The gRPC front: parse, one call, message."""

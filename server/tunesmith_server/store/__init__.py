@@ -1,0 +1,1 @@
+"""Durability: the store's contract, and the SQLite store."""

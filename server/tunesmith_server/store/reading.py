@@ -1,0 +1,103 @@
+"""What the store reads: functions on one connection, each from a single state of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+
+from tunesmith.v1 import event_pb2
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.store import rows
+from tunesmith_server.store.database import Database
+from tunesmith_server.store.store import StoredJob, StoredTrial
+
+
+def job_by_name(database: Database, name: str) -> StoredJob | None:
+    """Read the tuning job that bears a name now."""
+    row = database.one("job_by_name", name=name)
+    return None if row is None else stored_job(database, row)
+
+
+def job_by_id(database: Database, job_id: int) -> StoredJob:
+    """Read a tuning job that is known to exist, also a deleted one."""
+    row = database.one("job_by_id", job_id=job_id)
+    if row is None:
+        raise LookupError(f"there is no tuning job with the number {job_id}")
+    return stored_job(database, row)
+
+
+def open_jobs(database: Database) -> tuple[StoredJob, ...]:
+    """Read the tuning jobs that have not ended, oldest first."""
+    return tuple(stored_job(database, row) for row in database.all("open_jobs"))
+
+
+def stored_job(database: Database, row: sqlite3.Row) -> StoredJob:
+    """Complete a tuning job's row with its best training job."""
+    name = row["best_training_job_name"]
+    return rows.stored_job(row, None if name is None else _trial(database, name))
+
+
+def _trial(database: Database, name: str) -> Trial | None:
+    row = database.one("trial_by_name", name=name)
+    return None if row is None else rows.trial(row)
+
+
+def open_trials(database: Database, job_id: int) -> tuple[Trial, ...]:
+    """Read a tuning job's training jobs that have not ended, in launch order."""
+    return tuple(rows.trial(row) for row in database.all("open_trials", job_id=job_id))
+
+
+def configurations(database: Database, job_id: int) -> tuple[Mapping[str, str], ...]:
+    """Read the configurations of all of a tuning job's training jobs, in launch order."""
+    found = database.all("configurations", job_id=job_id)
+    return tuple(rows.to_parameters(row["parameters"]) for row in found)
+
+
+def trial_by_name(database: Database, name: str) -> StoredTrial | None:
+    """Read a training job with the tuning job that launched it."""
+    row = database.one("trial_by_name", name=name)
+    if row is None:
+        return None
+    return StoredTrial(trial=rows.trial(row), job=job_by_id(database, row["job_id"]))
+
+
+def measurements(
+    database: Database, trial_name: str
+) -> tuple[tuple[str, int, float, datetime], ...]:
+    """Read all values of a training job's metrics in the order in which they were reported."""
+    found = database.all("measurements", name=trial_name)
+    return tuple(rows.measurement(row) for row in found)
+
+
+def events(
+    database: Database, job_id: int, after: int, limit: int, trial_name: str | None
+) -> tuple[event_pb2.WatchHyperParameterTuningJobResponse, ...]:
+    """Read a tuning job's events above a sequence, numbered."""
+    statement = "events_of_job" if trial_name is None else "events_of_trial"
+    found = database.all(statement, job_id=job_id, after=after, limit=limit, name=trial_name)
+    return tuple(_event(row) for row in found)
+
+
+def _event(row: sqlite3.Row) -> event_pb2.WatchHyperParameterTuningJobResponse:
+    event = event_pb2.WatchHyperParameterTuningJobResponse.FromString(row["payload"])
+    event.sequence = row["sequence"]
+    return event
+
+
+def tags(database: Database, arn: str) -> Mapping[str, str] | None:
+    """Read a resource's tags by key in order; None: no such resource."""
+    if database.one("resource_arn", arn=arn) is None:
+        return None
+    return tags_of(database, arn)
+
+
+def tags_of(database: Database, arn: str) -> Mapping[str, str]:
+    """Read the tags of a resource that exists, by key in order."""
+    return {row["key"]: row["value"] for row in database.all("tags", arn=arn)}
+
+
+def find_request(database: Database, request_id: str) -> str | None:
+    """Give what was done under an idempotency key, ``<operation>/<resource>``."""
+    row = database.one("request", request_id=request_id)
+    return None if row is None else f"{row['operation']}/{row['resource']}"

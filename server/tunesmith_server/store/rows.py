@@ -1,0 +1,252 @@
+"""Rows to dataclasses and back.
+
+Times are whole microseconds since the epoch: exact, and sortable. A metric's value may be NaN or
+infinite, which neither JSON nor (for NaN) SQLite can hold: in a trial's ``metrics`` such a value
+is the string that ``float`` reads, in ``measurements`` NULL is NaN. A zero loses its sign.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.states import ObjectiveStatus, SecondaryStatus, TuningJobStatus
+from tunesmith_server.domain.trial import (
+    FailureKind,
+    Lease,
+    Measurement,
+    StatusTransition,
+    Trial,
+)
+from tunesmith_server.domain.tuning_job import Closing, Counters, TuningJob
+from tunesmith_server.store.database import Value
+from tunesmith_server.store.store import StoredJob
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def from_time(at: datetime) -> int:
+    """Give an aware time as microseconds since the epoch."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def to_time(microseconds: int) -> datetime:
+    """Read microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _from_time_or_none(at: datetime | None) -> int | None:
+    return None if at is None else from_time(at)
+
+
+def _to_time_or_none(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else to_time(microseconds)
+
+
+# --- tuning jobs ---------------------------------------------------------------------------
+
+
+def job_values(job: TuningJob) -> dict[str, Value]:
+    """Give what ``update_job`` writes."""
+    closing, counters = job.closing, job.counters
+    return {
+        "job_id": job.job_id,
+        "version": job.version,
+        "status": job.status.value,
+        "modified_at": from_time(job.modified_at),
+        "ended_at": _from_time_or_none(job.ended_at),
+        "failure_reason": job.failure_reason,
+        "launched": job.launched,
+        "exhausted": int(job.exhausted),
+        "closing_status": None if closing is None else closing.status.value,
+        "closing_reason": None if closing is None else closing.reason,
+        "completed": counters.completed,
+        "stopped": counters.stopped,
+        "retryable_error": counters.retryable_error,
+        "non_retryable_error": counters.non_retryable_error,
+        "objective_succeeded": counters.objective_succeeded,
+        "objective_failed": counters.objective_failed,
+    }
+
+
+def stored_job(row: sqlite3.Row, best: Trial | None) -> StoredJob:
+    """Read a tuning job; its best training job is another row."""
+    return StoredJob(
+        request=pb.CreateHyperParameterTuningJobRequest.FromString(row["request"]),
+        arn=row["arn"],
+        seed=row["seed"],
+        job=_tuning_job(row, best),
+        in_progress=row["in_progress"],
+    )
+
+
+def _tuning_job(row: sqlite3.Row, best: Trial | None) -> TuningJob:
+    return TuningJob(
+        job_id=row["job_id"],
+        status=TuningJobStatus(row["status"]),
+        created_at=to_time(row["created_at"]),
+        modified_at=to_time(row["modified_at"]),
+        launched=row["launched"],
+        exhausted=bool(row["exhausted"]),
+        closing=_closing(row),
+        counters=Counters(
+            completed=row["completed"],
+            stopped=row["stopped"],
+            retryable_error=row["retryable_error"],
+            non_retryable_error=row["non_retryable_error"],
+            objective_succeeded=row["objective_succeeded"],
+            objective_failed=row["objective_failed"],
+        ),
+        best=best,
+        ended_at=_to_time_or_none(row["ended_at"]),
+        failure_reason=row["failure_reason"],
+        version=row["version"],
+    )
+
+
+def _closing(row: sqlite3.Row) -> Closing | None:
+    status = row["closing_status"]
+    if status is None:
+        return None
+    return Closing(status=TuningJobStatus(status), reason=row["closing_reason"])
+
+
+# --- training jobs -------------------------------------------------------------------------
+
+
+def trial_values(trial: Trial) -> dict[str, Value]:
+    """Give what ``update_trial`` writes."""
+    lease, kind = trial.lease, trial.failure_kind
+    return {
+        "name": trial.name,
+        "status": trial.status.value,
+        "secondary_status": trial.secondary_status.value,
+        "objective_status": trial.objective_status.value,
+        "modified_at": from_time(trial.modified_at),
+        "training_started_at": _from_time_or_none(trial.training_started_at),
+        "ended_at": _from_time_or_none(trial.ended_at),
+        "transitions": _from_transitions(trial.transitions),
+        "metrics": _from_metrics(trial.metrics),
+        "lease_token": trial.lease_token,
+        "lease_runner_name": None if lease is None else lease.runner_name,
+        "lease_instance_id": None if lease is None else lease.instance_id,
+        "reported_sequence": trial.reported_sequence,
+        "stop_requested": int(trial.stop_requested),
+        "objective_value": trial.objective_value,
+        "failure_kind": None if kind is None else kind.value,
+        "failure_reason": trial.failure_reason,
+        "model_artifacts_uri": trial.model_artifacts_uri,
+    }
+
+
+def new_trial_values(trial: Trial) -> dict[str, Value]:
+    """Give what ``insert_trial`` writes, the ARN's parts aside."""
+    return {
+        **trial_values(trial),
+        "launch_index": trial.index,
+        "definition_name": trial.definition_name,
+        "parameters": json.dumps(dict(trial.parameters)),
+        "created_at": from_time(trial.created_at),
+    }
+
+
+def trial(row: sqlite3.Row) -> Trial:
+    """Read a training job."""
+    kind = row["failure_kind"]
+    return Trial(
+        name=row["name"],
+        index=row["launch_index"],
+        definition_name=row["definition_name"],
+        parameters=to_parameters(row["parameters"]),
+        secondary_status=SecondaryStatus(row["secondary_status"]),
+        objective_status=ObjectiveStatus(row["objective_status"]),
+        created_at=to_time(row["created_at"]),
+        modified_at=to_time(row["modified_at"]),
+        transitions=_to_transitions(row["transitions"]),
+        training_started_at=_to_time_or_none(row["training_started_at"]),
+        ended_at=_to_time_or_none(row["ended_at"]),
+        lease=_lease(row),
+        lease_token=row["lease_token"],
+        reported_sequence=row["reported_sequence"],
+        stop_requested=bool(row["stop_requested"]),
+        metrics=_to_metrics(row["metrics"]),
+        objective_value=row["objective_value"],
+        failure_kind=None if kind is None else FailureKind(kind),
+        failure_reason=row["failure_reason"],
+        model_artifacts_uri=row["model_artifacts_uri"],
+    )
+
+
+def to_parameters(text: str) -> dict[str, str]:
+    """Read a configuration."""
+    parameters: dict[str, str] = json.loads(text)
+    return parameters
+
+
+def measurement(row: sqlite3.Row) -> tuple[str, int, float, datetime]:
+    """Read one value of a metric as (metric, step, value, time)."""
+    value = math.nan if row["value"] is None else row["value"]
+    return row["metric_name"], row["step"], value, to_time(row["measured_at"])
+
+
+def _lease(row: sqlite3.Row) -> Lease | None:
+    """Read who holds a trial; a lease that is held is always the latest one."""
+    if row["lease_runner_name"] is None:
+        return None
+    return Lease(
+        token=row["lease_token"],
+        runner_name=row["lease_runner_name"],
+        instance_id=row["lease_instance_id"],
+    )
+
+
+def _from_transitions(transitions: tuple[StatusTransition, ...]) -> str:
+    return json.dumps(
+        [
+            (
+                transition.status.value,
+                from_time(transition.started_at),
+                _from_time_or_none(transition.ended_at),
+                transition.message,
+            )
+            for transition in transitions
+        ]
+    )
+
+
+def _to_transitions(text: str) -> tuple[StatusTransition, ...]:
+    return tuple(
+        StatusTransition(
+            status=SecondaryStatus(status),
+            started_at=to_time(started_at),
+            ended_at=_to_time_or_none(ended_at),
+            message=message,
+        )
+        for status, started_at, ended_at, message in json.loads(text)
+    )
+
+
+def _from_metrics(metrics: Mapping[str, Measurement]) -> str:
+    return json.dumps(
+        {
+            name: (
+                latest.value if math.isfinite(latest.value) else repr(latest.value),
+                latest.step,
+                from_time(latest.measured_at),
+            )
+            for name, latest in metrics.items()
+        }
+    )
+
+
+def _to_metrics(text: str) -> dict[str, Measurement]:
+    return {
+        name: Measurement(value=float(value), step=step, measured_at=to_time(measured_at))
+        for name, (value, step, measured_at) in json.loads(text).items()
+    }

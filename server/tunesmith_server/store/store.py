@@ -1,0 +1,266 @@
+"""What every store promises.
+
+**Durable before returning.** When a writing method returns, the change survives the death of
+the process and of the machine; when it raises, the change did not happen.
+
+**All or nothing.** Everything one call is given is committed together.
+
+**Compare and set.** A tuning job's row carries a version. ``commit`` applies only on the version
+that the caller decided on, and raises :class:`~tunesmith_server.domain.errors.Conflict` otherwise.
+
+**Reads see every write that was acknowledged before they began**, and never wait for writers.
+
+**Concurrency.** Methods may be called from one event loop at any time, in any number. Work happens
+on the store's own threads; the loop is never blocked. At most ``max_queued`` writes wait; beyond
+that a write raises :class:`~tunesmith_server.domain.errors.Overloaded`.
+
+Names are compared case-insensitively and kept as they were written. ``tests/server/store`` holds
+the suite that every store must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from tunesmith.v1 import event_pb2
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.effects import Durable
+from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import TuningJob
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Hold what a tuning job's creation writes.
+
+    Attributes:
+        request: The accepted create request.
+        arn: ARN of the tuning job.
+        seed: Seed of its suggestions.
+        created_at: Creation time.
+        tags: Tags of the create request, by key.
+        request_id: Idempotency key of the call, if the caller gave one.
+        events: First events for watchers.
+    """
+
+    request: pb.CreateHyperParameterTuningJobRequest
+    arn: str
+    seed: int
+    created_at: datetime
+    tags: Mapping[str, str]
+    request_id: str | None
+    events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """Hold a tuning job as it is stored.
+
+    Attributes:
+        request: The create request.
+        arn: ARN of the tuning job.
+        seed: Seed of its suggestions.
+        job: Its state.
+        in_progress: How many of its training jobs are open.
+    """
+
+    request: pb.CreateHyperParameterTuningJobRequest
+    arn: str
+    seed: int
+    job: TuningJob
+    in_progress: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTrial:
+    """Hold a training job as it is stored, with the tuning job that launched it."""
+
+    trial: Trial
+    job: StoredJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Hold one durable change of a tuning job.
+
+    Attributes:
+        job: The tuning job's new state; its ``version`` is the new one, one above the stored.
+        durable: What else is written, in order.
+        request_id: Idempotency key of the call that caused the change, if it had one.
+    """
+
+    job: TuningJob
+    durable: Sequence[Durable]
+    request_id: str | None = None
+
+
+class SortOrder(StrEnum):
+    """Name the directions of a listing."""
+
+    ASCENDING = "Ascending"
+    DESCENDING = "Descending"
+
+
+class JobSortKey(StrEnum):
+    """Name the keys by which tuning jobs are sorted; ties are broken by name."""
+
+    NAME = "Name"
+    STATUS = "Status"
+    CREATION_TIME = "CreationTime"
+
+
+class TrialSortKey(StrEnum):
+    """Name the keys by which training jobs are sorted; ties are broken by name."""
+
+    NAME = "Name"
+    STATUS = "Status"
+    CREATION_TIME = "CreationTime"
+    FINAL_OBJECTIVE_METRIC_VALUE = "FinalObjectiveMetricValue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeFilter:
+    """Bound a time from both sides, strictly; None leaves a side open."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Say where a page ended: the sort key of its last item and that item's name.
+
+    ``key`` is the item's value of the sort key as a string, a number or, for times, seconds since
+    the epoch; stores make and read it, others carry it about unread.
+    """
+
+    key: str | float
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Select and order tuning jobs. ``name_contains`` ignores case."""
+
+    sort_by: JobSortKey = JobSortKey.NAME
+    order: SortOrder = SortOrder.ASCENDING
+    name_contains: str | None = None
+    status: TuningJobStatus | None = None
+    created: TimeFilter = field(default_factory=TimeFilter)
+    modified: TimeFilter = field(default_factory=TimeFilter)
+    limit: int = 10
+    after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialQuery:
+    """Select and order training jobs.
+
+    ``job_id`` restricts them to one tuning job. Sorted by FinalObjectiveMetricValue, training jobs
+    without an objective value are left out.
+    """
+
+    job_id: int | None = None
+    sort_by: TrialSortKey = TrialSortKey.NAME
+    order: SortOrder = SortOrder.ASCENDING
+    name_contains: str | None = None
+    status: TrainingJobStatus | None = None
+    created: TimeFilter = field(default_factory=TimeFilter)
+    modified: TimeFilter = field(default_factory=TimeFilter)
+    limit: int = 10
+    after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """Hold one page of a listing; ``next`` is where the next one starts, None on the last."""
+
+    items: tuple[Item, ...]
+    next: Position | None
+
+
+class Store(Protocol):
+    """Keep tuning jobs, training jobs, metrics, events and tags."""
+
+    async def create_job(self, new: NewJob) -> StoredJob:
+        """Write a new tuning job.
+
+        A repeat with the same ``request_id`` and the same request returns the first one's job.
+
+        Raises:
+            ResourceInUse: The name is taken, in whatever case.
+            Conflict: The ``request_id`` was used for something else.
+        """
+
+    async def commit(self, commit: Commit) -> None:
+        """Apply one change of a tuning job.
+
+        Raises:
+            Conflict: The stored version is not the one the change was decided on.
+        """
+
+    async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
+        """Hide a tuning job and free its name; its training jobs stay. False: there is none."""
+
+    async def find_request(self, request_id: str) -> str | None:
+        """Give what the call with this idempotency key did, ``<operation>/<resource>``."""
+
+    async def job(self, name: str) -> StoredJob | None:
+        """Read a tuning job by name."""
+
+    async def open_jobs(self) -> tuple[StoredJob, ...]:
+        """Read every tuning job that has not ended, oldest first."""
+
+    async def open_trials(self, job_id: int) -> tuple[Trial, ...]:
+        """Read a tuning job's training jobs that have not ended, in launch order."""
+
+    async def configurations(self, job_id: int) -> tuple[Mapping[str, str], ...]:
+        """Read the tuned hyperparameters of all of a tuning job's training jobs, in launch order."""
+
+    async def trial(self, name: str) -> StoredTrial | None:
+        """Read a training job by name; also one whose tuning job was deleted."""
+
+    async def list_jobs(self, query: JobQuery) -> Page[StoredJob]:
+        """Read a page of tuning jobs."""
+
+    async def list_trials(self, query: TrialQuery) -> Page[StoredTrial]:
+        """Read a page of training jobs."""
+
+    async def measurements(self, trial_name: str) -> tuple[tuple[str, int, float, datetime], ...]:
+        """Read all values of a training job's metrics as (metric, step, value, time), in order."""
+
+    async def events(
+        self, job_id: int, *, after: int, limit: int, trial_name: str | None = None
+    ) -> tuple[event_pb2.WatchHyperParameterTuningJobResponse, ...]:
+        """Read a tuning job's events above a sequence, numbered, in order.
+
+        ``trial_name`` restricts them to those about one training job.
+        """
+
+    async def tags(self, arn: str) -> Mapping[str, str] | None:
+        """Read a resource's tags, by key in order; None: no such resource."""
+
+    async def add_tags(self, arn: str, tags: Mapping[str, str], *, limit: int) -> Mapping[str, str]:
+        """Add or overwrite tags and return all of them.
+
+        Raises:
+            ResourceNotFound: No such resource.
+            ResourceLimitExceeded: There would be more than ``limit``.
+        """
+
+    async def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
+        """Remove tags; keys that are not there are no error.
+
+        Raises:
+            ResourceNotFound: No such resource.
+        """
+
+    async def close(self) -> None:
+        """Finish the queued writes, then let go of everything. Idempotent."""

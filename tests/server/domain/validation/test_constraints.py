@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+import tunesmith.v1
+from buf.validate import validate_pb2
+from tests.server.domain.create_requests import CreateRequest, create_request
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.errors import InvalidRequest, Violation
+from tunesmith_server.domain.validation import check_constraints, check_request
+from tunesmith_server.domain.validation.wording import requirement
+
+
+def only(message: Message) -> Violation:
+    (violation,) = check_constraints(message)
+    return violation
+
+
+def set_name(request: CreateRequest, name: str) -> None:
+    request.hyper_parameter_tuning_job_name = name
+
+
+def set_environment(request: CreateRequest, key: str, value: str) -> None:
+    request.training_job_definition.environment[key] = value
+
+
+CASES: dict[str, tuple[Callable[[CreateRequest], object], str, str]] = {
+    "too long": (
+        lambda r: set_name(r, "a" * 33),
+        "HyperParameterTuningJobName",
+        f"Value '{'a' * 33}' at 'hyperParameterTuningJobName' failed to satisfy constraint: "
+        "Member must have length less than or equal to 32",
+    ),
+    "pattern": (
+        lambda r: set_name(r, "a_b"),
+        "HyperParameterTuningJobName",
+        "Value 'a_b' at 'hyperParameterTuningJobName' failed to satisfy constraint: Member must "
+        "satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}",
+    ),
+    "missing": (
+        lambda r: r.hyper_parameter_tuning_job_config.resource_limits.ClearField(
+            "max_parallel_training_jobs"
+        ),
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
+        "Value null at 'hyperParameterTuningJobConfig.resourceLimits.maxParallelTrainingJobs' "
+        "failed to satisfy constraint: Member must not be null",
+    ),
+    "enum": (
+        lambda r: setattr(r.hyper_parameter_tuning_job_config, "strategy", 77),
+        "HyperParameterTuningJobConfig.Strategy",
+        "Value '77' at 'hyperParameterTuningJobConfig.strategy' failed to satisfy constraint: "
+        "Member must satisfy enum value set: [Bayesian, Random, Hyperband, Grid]",
+    ),
+    "too small": (
+        lambda r: setattr(
+            r.hyper_parameter_tuning_job_config.resource_limits, "max_number_of_training_jobs", -1
+        ),
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs",
+        "Value '-1' at 'hyperParameterTuningJobConfig.resourceLimits.maxNumberOfTrainingJobs' "
+        "failed to satisfy constraint: Member must have value greater than or equal to 1",
+    ),
+    "below a range": (
+        lambda r: setattr(
+            r.hyper_parameter_tuning_job_config.resource_limits, "max_runtime_in_seconds", 119
+        ),
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxRuntimeInSeconds",
+        "Value '119' at 'hyperParameterTuningJobConfig.resourceLimits.maxRuntimeInSeconds' "
+        "failed to satisfy constraint: Member must have value greater than or equal to 120",
+    ),
+    "above a range": (
+        lambda r: setattr(
+            r.hyper_parameter_tuning_job_config.resource_limits, "max_runtime_in_seconds", 10**9
+        ),
+        "HyperParameterTuningJobConfig.ResourceLimits.MaxRuntimeInSeconds",
+        "Value '1000000000' at 'hyperParameterTuningJobConfig.resourceLimits.maxRuntimeInSeconds' "
+        "failed to satisfy constraint: Member must have value less than or equal to 15768000",
+    ),
+    "too many": (
+        lambda r: [r.tags.add(key=f"k{n}", value="") for n in range(50)],
+        "Tags",
+        "Value '[51 items]' at 'tags' failed to satisfy constraint: Member must have length less "
+        "than or equal to 50",
+    ),
+    "member of a list": (
+        lambda r: r.tags.add(key="{", value=""),
+        "Tags[1].Key",
+        "Value '{' at 'tags.2.member.key' failed to satisfy constraint: Member must satisfy "
+        r"regular expression pattern: ([\p{L}\p{Z}\p{N}_.:/=+\-@]*)",
+    ),
+    "none of a list": (
+        lambda r: r.hyper_parameter_tuning_job_config.parameter_ranges.categorical_parameter_ranges[
+            0
+        ].ClearField("values"),
+        "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[0].Values",
+        "Value null at 'hyperParameterTuningJobConfig.parameterRanges.categoricalParameterRanges."
+        "1.member.values' failed to satisfy constraint: Member must not be null",
+    ),
+    "key of a map": (
+        lambda r: set_environment(r, "1a", "x"),
+        "TrainingJobDefinition.Environment['1a']",
+        "Value '1a' at 'trainingJobDefinition.environment.1a.member' failed to satisfy constraint: "
+        "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: "
+        "[a-zA-Z_][a-zA-Z0-9_]*]",
+    ),
+    "value of a map": (
+        lambda r: set_environment(r, "A", "x" * 513),
+        "TrainingJobDefinition.Environment.A",
+        f"Value '{'x' * 120}… (513 characters)' at 'trainingJobDefinition.environment.A.member' "
+        "failed to satisfy constraint: Member must have length less than or equal to 512",
+    ),
+    "not finite": (
+        lambda r: setattr(
+            r.hyper_parameter_tuning_job_config.tuning_job_completion_criteria,
+            "target_objective_metric_value",
+            float("nan"),
+        ),
+        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue",
+        "Value 'nan' at 'hyperParameterTuningJobConfig.tuningJobCompletionCriteria."
+        "targetObjectiveMetricValue' failed to satisfy constraint: Member must be a finite number",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_broken_constraint_is_told_in_sagemakers_words(case: str) -> None:
+    edit, path, message = CASES[case]
+    request = create_request()
+    edit(request)
+    violation = only(request)
+    assert (violation.path, violation.message) == (path, message)
+    assert violation.is_constraint
+    assert not violation.unimplemented
+
+
+def test_the_sample_breaks_no_constraint() -> None:
+    assert check_constraints(create_request()) == ()
+
+
+def test_a_single_broken_constraint_reads_as_sagemakers_answer_does() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        check_request(pb.StopHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name="_"))
+    assert str(refusal.value) == (
+        "1 validation error detected: Value '_' at 'hyperParameterTuningJobName' failed to satisfy "
+        "constraint: Member must satisfy regular expression pattern: "
+        "[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}"
+    )
+
+
+def test_several_broken_constraints_are_all_told() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        check_request(pb.ListTagsRequest(resource_arn="x", max_results=1))
+    assert str(refusal.value).startswith("2 validation errors detected: Value 'x' at 'resourceArn'")
+    assert [violation.path for violation in refusal.value.violations] == [
+        "ResourceArn",
+        "MaxResults",
+    ]
+
+
+def test_a_time_that_no_clock_shows_is_refused() -> None:
+    request = pb.ListHyperParameterTuningJobsRequest()
+    request.creation_time_after.seconds = 10**15
+    assert only(request).path == "CreationTimeAfter"
+    request.creation_time_after.seconds = 253_402_300_799
+    assert check_constraints(request) == ()
+    request.creation_time_after.nanos = -1
+    assert only(request).rule == "timestamp.valid"
+
+
+def test_a_message_does_not_grow_with_the_value_it_is_about() -> None:
+    request = pb.StopHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name="x" * 10_000)
+    with pytest.raises(InvalidRequest) as refusal:
+        check_request(request)
+    assert len(str(refusal.value)) < 1_000
+    assert "(10000 characters)" in str(refusal.value)
+
+
+def test_members_that_the_contract_does_not_have_are_refused_where_they_are() -> None:
+    request = create_request()
+    unknown = b"\xaa\x06\x03abc"  # member 101
+    request.tags[0].MergeFromString(unknown)
+    request.training_job_definition.MergeFromString(unknown)
+    request.MergeFromString(unknown)
+    with pytest.raises(InvalidRequest) as refusal:
+        check_request(request)
+    assert [violation.path for violation in refusal.value.violations] == [
+        "",
+        "TrainingJobDefinition",
+        "Tags[0]",
+    ]
+    assert "under the numbers 101;" in refusal.value.violations[0].message
+
+
+def test_a_tag_key_cannot_be_added_twice() -> None:
+    arn = "arn:aws:sagemaker:local:000000000000:training-job/a"
+    request = pb.AddTagsRequest(resource_arn=arn)
+    for key in ("a", "b", "a"):
+        request.tags.add(key=key, value="")
+    with pytest.raises(InvalidRequest) as refusal:
+        check_request(request)
+    assert refusal.value.violations[0].path == "Tags[2].Key"
+    assert refusal.value.violations[0].rule == "tag_keys_are_different"
+    del request.tags[2]
+    check_request(request)
+
+
+def messages() -> Iterator[Descriptor]:
+    for module in pkgutil.iter_modules(tunesmith.v1.__path__, "tunesmith.v1."):
+        if module.name.endswith("_pb2"):
+            yield from importlib.import_module(
+                module.name
+            ).DESCRIPTOR.message_types_by_name.values()
+
+
+@pytest.mark.parametrize("descriptor", messages(), ids=lambda each: each.name)
+def test_an_empty_message_of_any_type_can_be_checked(descriptor: Descriptor) -> None:
+    message = message_factory.GetMessageClass(descriptor)()
+    for violation in check_constraints(message):
+        assert "constraint: Member must" in violation.message
+
+
+def used_rules(rules: Message, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Message]]:
+    """Give the id of every rule that annotates a member, with the rules it belongs to."""
+    for field, value in rules.ListFields():
+        if field.name == "ignore":
+            continue
+        if field.message_type is not None and isinstance(value, Message):
+            yield from used_rules(value, (*path, field.name))
+        else:
+            yield ".".join((*path[-1:], field.name)), rules
+
+
+def test_every_rule_that_the_contract_uses_has_words() -> None:
+    wordless = set()
+    for descriptor in messages():
+        for field in descriptor.fields:
+            rules = field.GetOptions().Extensions[validate_pb2.field]
+            for rule_id, inner in used_rules(rules):
+                if requirement(rule_id, field, inner, 0) is None:
+                    wordless.add(rule_id)
+    assert wordless == set()

@@ -1,0 +1,509 @@
+"""What every store must do; ``store`` is a fresh store of each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.server.store import samples
+from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
+from tunesmith_server.domain.effects import (
+    Announce,
+    DropMeasurements,
+    SaveMeasurement,
+    SaveTrial,
+)
+from tunesmith_server.domain.errors import (
+    Conflict,
+    ResourceInUse,
+    ResourceLimitExceeded,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from tunesmith_server.domain.states import TuningJobStatus
+from tunesmith_server.store.store import Store, StoredJob
+
+examples = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+# --- creating --------------------------------------------------------------------------------
+
+
+async def test_a_new_tuning_job_is_in_progress_at_version_0(store: Store) -> None:
+    new = new_job("Digits")
+    stored = await store.create_job(new)
+    assert stored.request == new.request
+    assert (stored.arn, stored.seed, stored.in_progress) == (new.arn, new.seed, 0)
+    assert stored.job.status is TuningJobStatus.IN_PROGRESS
+    assert (stored.job.version, stored.job.launched, stored.job.best) == (0, 0, None)
+    assert stored.job.created_at == stored.job.modified_at == new.created_at
+    assert await store.job("Digits") == stored
+
+
+async def test_a_name_is_found_in_any_case_and_kept_as_written(store: Store) -> None:
+    await store.create_job(new_job("Digits"))
+    found = await existing(store, "dIGITS")
+    assert found.request.hyper_parameter_tuning_job_name == "Digits"
+
+
+async def test_an_unknown_name_is_none(store: Store) -> None:
+    assert await store.job("nobody") is None
+    assert await store.trial("nobody") is None
+
+
+async def test_a_taken_name_is_refused_in_any_case_and_leaves_nothing(store: Store) -> None:
+    first = await store.create_job(new_job("Digits", tags={"team": "a"}))
+    with pytest.raises(ResourceInUse, match="DIGITS"):
+        await store.create_job(
+            new_job("DIGITS", tags={"team": "b"}, request_id="r", events=[about("second")])
+        )
+    assert await store.job("digits") == first
+    assert await store.tags(first.arn) == {"team": "a"}
+    assert await store.find_request("r") is None
+    assert await store.events(first.job.job_id, after=0, limit=10) == ()
+
+
+async def test_of_many_creates_of_one_name_one_wins(store: Store) -> None:
+    answers = await samples.outcomes(*(store.create_job(new_job("Digits")) for _ in range(20)))
+    assert sum(isinstance(answer, StoredJob) for answer in answers) == 1
+    assert sum(isinstance(answer, ResourceInUse) for answer in answers) == 19
+
+
+async def test_a_create_writes_tags_events_and_request_id(store: Store) -> None:
+    new = new_job("digits", tags={"b": "2", "a": ""}, request_id="r-1", events=[about("first")])
+    stored = await store.create_job(new)
+    assert await store.tags(stored.arn) == {"a": "", "b": "2"}
+    assert lines(await store.events(stored.job.job_id, after=0, limit=10)) == ["first"]
+    assert await store.find_request("r-1") == "CreateHyperParameterTuningJob/digits"
+
+
+async def test_a_repeated_create_returns_the_first_job(store: Store) -> None:
+    first = await store.create_job(new_job("digits", request_id="r-1", seed=1))
+    later = new_job("digits", request_id="r-1", seed=2, created_at=NOW + timedelta(seconds=9))
+    assert await store.create_job(later) == first
+    assert len(await store.open_jobs()) == 1
+
+
+async def test_a_repeated_create_returns_the_first_job_even_if_it_was_deleted(
+    store: Store,
+) -> None:
+    first = await store.create_job(new_job("digits", request_id="r-1"))
+    await store.delete_job(first.job.job_id, deleted_at=NOW)
+    assert (await store.create_job(new_job("digits", request_id="r-1"))).job == first.job
+    assert await store.job("digits") is None
+
+
+async def test_repeats_at_the_same_time_all_return_one_job(store: Store) -> None:
+    calls = [store.create_job(new_job("digits", request_id="r-1")) for _ in range(10)]
+    stored = await asyncio.gather(*calls)
+    assert len({one.job.job_id for one in stored}) == 1
+
+
+async def test_a_request_id_used_for_another_create_is_a_conflict(store: Store) -> None:
+    await store.create_job(new_job("digits", request_id="r-1"))
+    with pytest.raises(Conflict, match="r-1"):
+        await store.create_job(new_job("letters", request_id="r-1"))
+    assert await store.job("letters") is None
+
+
+async def test_a_request_id_used_for_a_commit_is_a_conflict(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    await store.commit(changed(stored, request_id="r-1"))
+    assert await store.find_request("r-1") == "commit/digits"
+    with pytest.raises(Conflict):
+        await store.create_job(new_job("letters", request_id="r-1"))
+    with pytest.raises(Conflict):
+        await store.commit(changed(await existing(store, "digits"), request_id="r-1"))
+    assert (await existing(store, "digits")).job.version == 1
+
+
+# --- committing ------------------------------------------------------------------------------
+
+
+async def test_a_commit_writes_all_that_it_is_given(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    trial = samples.new_trial("digits-001")
+    await store.commit(
+        changed(
+            stored,
+            SaveTrial(trial=trial, is_new=True),
+            measured("digits-001", 1, 0.5),
+            Announce(message=about("launched"), trial_name="digits-001"),
+        )
+    )
+    after = await existing(store, "digits")
+    assert (after.job.version, after.in_progress) == (1, 1)
+    assert await store.open_trials(stored.job.job_id) == (trial,)
+    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [0.5]
+    assert lines(await store.events(stored.job.job_id, after=0, limit=10)) == ["launched"]
+
+
+async def test_a_commit_on_a_stale_version_changes_nothing(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    await store.commit(changed(stored))
+    late = changed(
+        stored,
+        SaveTrial(trial=samples.new_trial("digits-001"), is_new=True),
+        Announce(message=about("late")),
+        request_id="r-1",
+    )
+    with pytest.raises(Conflict):
+        await store.commit(late)
+    assert (await existing(store, "digits")).job.version == 1
+    assert await store.trial("digits-001") is None
+    assert await store.events(stored.job.job_id, after=0, limit=10) == ()
+    assert await store.find_request("r-1") is None
+
+
+async def test_a_commit_that_skips_a_version_is_a_conflict(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    ahead = replace(stored, job=replace(stored.job, version=4))
+    with pytest.raises(Conflict):
+        await store.commit(changed(ahead))
+
+
+async def test_of_many_commits_on_one_version_one_wins(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    commits = [changed(stored, Announce(message=about(str(number)))) for number in range(20)]
+    answers = await samples.outcomes(*(store.commit(commit) for commit in commits))
+    assert answers.count(None) == 1
+    assert sum(isinstance(answer, Conflict) for answer in answers) == 19
+    winner = answers.index(None)
+    assert lines(await store.events(stored.job.job_id, after=0, limit=99)) == [str(winner)]
+
+
+async def test_a_commit_for_no_tuning_job_is_a_conflict(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    nobody = replace(stored, job=replace(stored.job, job_id=stored.job.job_id + 1))
+    with pytest.raises(Conflict):
+        await store.commit(changed(nobody))
+
+
+async def test_a_commit_to_a_deleted_tuning_job_is_a_conflict(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    await store.delete_job(stored.job.job_id, deleted_at=NOW)
+    with pytest.raises(Conflict):
+        await store.commit(changed(stored))
+
+
+async def test_a_report_written_twice_is_a_conflict_and_nothing_of_it_stays(store: Store) -> None:
+    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
+    await store.commit(changed(stored, measured("digits-001", 1, 0.5)))
+    again = changed(
+        await existing(store, "digits"),
+        Announce(message=about("again")),
+        measured("digits-001", 1, 0.25),
+    )
+    with pytest.raises(Conflict):
+        await store.commit(again)
+    assert (await existing(store, "digits")).job.version == stored.job.version + 1
+    assert await store.events(stored.job.job_id, after=0, limit=10) == ()
+    assert len(await store.measurements("digits-001")) == 1
+
+
+async def test_a_training_job_name_is_taken_in_any_case_and_across_tuning_jobs(
+    store: Store,
+) -> None:
+    await samples.with_trials(store, "digits", [samples.new_trial("t-001")])
+    other = await store.create_job(new_job("letters"))
+    with pytest.raises(Conflict):
+        await store.commit(
+            changed(other, SaveTrial(trial=samples.new_trial("T-001"), is_new=True))
+        )
+
+
+async def test_an_ended_training_job_is_never_changed(store: Store) -> None:
+    trial = samples.new_trial("digits-001")
+    stored = await samples.with_trials(store, "digits", [trial])
+    ended = samples.ended_trial(trial, objective=0.5, at=NOW)
+    await store.commit(changed(stored, SaveTrial(trial=ended)))
+    with pytest.raises(Conflict):
+        await store.commit(changed(await existing(store, "digits"), SaveTrial(trial=trial)))
+    kept = await store.trial("digits-001")
+    assert kept is not None
+    assert kept.trial == ended
+
+
+async def test_what_names_another_tuning_jobs_training_job_is_a_conflict(store: Store) -> None:
+    trial = samples.new_trial("digits-001")
+    await samples.with_trials(store, "digits", [trial])
+    other = await store.create_job(new_job("letters"))
+    for durable in (
+        SaveTrial(trial=trial),
+        measured(trial.name, 1, 0.5),
+        DropMeasurements(trial_name=trial.name),
+        Announce(message=about("mine"), trial_name=trial.name),
+    ):
+        with pytest.raises(Conflict):
+            await store.commit(changed(other, durable))
+
+
+# --- round trips -----------------------------------------------------------------------------
+
+
+@examples
+@given(data=st.data())
+async def test_a_training_job_comes_back_as_it_was_written(
+    store: Store, data: st.DataObject
+) -> None:
+    name = samples.fresh_name()
+    trial = data.draw(samples.trials(name=f"{name}-001", index=data.draw(st.integers(1, 10**6))))
+    stored = await samples.with_trials(store, name, [trial])
+    back = await store.trial(trial.name.upper())
+    assert back is not None
+    # By their text: a NaN does not equal itself.
+    assert repr(back.trial) == repr(trial)
+    assert back.job == stored
+
+
+@examples
+@given(data=st.data())
+async def test_a_changed_training_job_comes_back_as_it_was_written(
+    store: Store, data: st.DataObject
+) -> None:
+    name = samples.fresh_name()
+    first = samples.new_trial(f"{name}-001")
+    stored = await samples.with_trials(store, name, [first])
+    drawn = data.draw(samples.trials(name=first.name, index=first.index))
+    then = replace(
+        drawn,
+        definition_name=first.definition_name,
+        parameters=first.parameters,
+        created_at=first.created_at,
+    )
+    await store.commit(changed(stored, SaveTrial(trial=then)))
+    back = await store.trial(first.name)
+    assert back is not None
+    assert repr(back.trial) == repr(then)
+
+
+@examples
+@given(data=st.data())
+async def test_a_tuning_job_comes_back_as_it_was_written(
+    store: Store, data: st.DataObject
+) -> None:
+    name = samples.fresh_name()
+    created = new_job(name, created_at=data.draw(samples.times), seed=data.draw(st.integers(0, 2**31 - 1)))
+    stored = await store.create_job(created)
+    then = data.draw(samples.tuning_jobs(before=stored.job))
+    await store.commit(replace(changed(stored), job=then))
+    assert await store.job(name) == replace(stored, job=then)
+
+
+async def test_the_best_training_job_comes_back_with_its_tuning_job(store: Store) -> None:
+    trial = samples.new_trial("digits-001")
+    stored = await samples.with_trials(store, "digits", [trial, samples.new_trial("digits-002", 2)])
+    best = samples.ended_trial(trial, objective=0.5, at=NOW)
+    commit = changed(stored, SaveTrial(trial=best))
+    await store.commit(replace(commit, job=replace(commit.job, best=best)))
+    assert (await existing(store, "digits")).job.best == best
+    assert (await existing(store, "digits")).in_progress == 1
+
+
+@examples
+@given(values=st.lists(st.floats(), max_size=8))
+async def test_measurements_come_back_in_order_with_nan_and_infinities(
+    store: Store, values: list[float]
+) -> None:
+    name = samples.fresh_name()
+    stored = await samples.with_trials(store, name, [samples.new_trial(f"{name}-001")])
+    written = [
+        measured(f"{name}-001", number, value, metric=f"métrique-{number % 2}")
+        for number, value in enumerate(values, 1)
+    ]
+    await store.commit(changed(stored, *written))
+    back = await store.measurements(f"{name}-001")
+    assert [(metric, step, at) for metric, step, _, at in back] == [
+        (one.metric_name, one.step, one.measured_at)
+        for one in written
+        if isinstance(one, SaveMeasurement)
+    ]
+    for (_, _, got, _), value in zip(back, values, strict=True):
+        assert got == value or (math.isnan(got) and math.isnan(value))
+
+
+async def test_a_later_leases_measurements_follow_the_earlier_ones(store: Store) -> None:
+    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
+    second = measured("digits-001", 1, 2.0)
+    assert isinstance(second, SaveMeasurement)
+    await store.commit(
+        changed(stored, replace(second, lease_token=2), measured("digits-001", 9, 1.0))
+    )
+    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [1.0, 2.0]
+
+
+async def test_dropped_measurements_are_gone_and_can_be_written_anew(store: Store) -> None:
+    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
+    await store.commit(
+        changed(
+            stored,
+            measured("digits-001", 1, 1.0),
+            DropMeasurements(trial_name="digits-001"),
+            measured("digits-001", 1, 2.0),
+        )
+    )
+    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [2.0]
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+async def test_open_tuning_jobs_come_oldest_first_without_ended_or_deleted_ones(
+    store: Store,
+) -> None:
+    for name, age in (("young", 1), ("old", 9), ("ended", 5), ("deleted", 7)):
+        await store.create_job(new_job(name, created_at=NOW - timedelta(days=age)))
+    ended = changed(await existing(store, "ended"))
+    done = replace(ended.job, status=TuningJobStatus.COMPLETED, ended_at=NOW)
+    await store.commit(replace(ended, job=done))
+    await store.delete_job((await existing(store, "deleted")).job.job_id, deleted_at=NOW)
+    found = await store.open_jobs()
+    assert [one.request.hyper_parameter_tuning_job_name for one in found] == ["old", "young"]
+
+
+async def test_open_training_jobs_and_configurations_come_in_launch_order(store: Store) -> None:
+    trials = [samples.new_trial(f"t-{index}", index) for index in (3, 1, 2)]
+    stored = await samples.with_trials(store, "digits", trials)
+    ended = samples.ended_trial(trials[1], objective=None, at=NOW)
+    await store.commit(changed(stored, SaveTrial(trial=ended)))
+    assert await store.open_trials(stored.job.job_id) == (trials[2], trials[0])
+    configurations = await store.configurations(stored.job.job_id)
+    assert [one["learning_rate"] for one in configurations] == ["1", "2", "3"]
+    assert (await existing(store, "digits")).in_progress == 2
+
+
+async def test_events_are_numbered_upwards_and_read_from_any_point(store: Store) -> None:
+    one = await samples.with_trials(store, "one", [samples.new_trial("one-001")])
+    two = await store.create_job(new_job("two", events=[about("two")]))
+    first = Announce(message=about("a"))
+    second = Announce(message=about("b"), trial_name="one-001")
+    await store.commit(changed(one, first, second, Announce(message=about("c"))))
+    all_ = await store.events(one.job.job_id, after=0, limit=10)
+    assert lines(all_) == ["a", "b", "c"]
+    sequences = [event.sequence for event in all_]
+    assert sequences == sorted(set(sequences))
+    assert sequences[0] > 0
+    assert lines(await store.events(one.job.job_id, after=sequences[0], limit=1)) == ["b"]
+    assert await store.events(one.job.job_id, after=sequences[2], limit=10) == ()
+    about_trial = await store.events(one.job.job_id, after=0, limit=10, trial_name="ONE-001")
+    assert lines(about_trial) == ["b"]
+    assert lines(await store.events(two.job.job_id, after=0, limit=10)) == ["two"]
+
+
+async def test_every_read_sees_the_writes_acknowledged_before_it(store: Store) -> None:
+    async def write_and_read(name: str) -> None:
+        stored = await store.create_job(new_job(name))
+        for version in range(1, 6):
+            await store.commit(changed(stored))
+            stored = await existing(store, name)
+            assert stored.job.version == version
+
+    await asyncio.gather(*(write_and_read(f"job-{number}") for number in range(10)))
+
+
+# --- deleting --------------------------------------------------------------------------------
+
+
+async def test_a_deleted_tuning_job_frees_its_name_and_keeps_its_training_jobs(
+    store: Store,
+) -> None:
+    trial = samples.new_trial("digits-001")
+    stored = await samples.with_trials(store, "digits", [trial])
+    assert await store.delete_job(stored.job.job_id, deleted_at=NOW) is True
+    assert await store.job("digits") is None
+    kept = await store.trial("digits-001")
+    assert kept is not None
+    assert (kept.trial, kept.job) == (trial, stored)
+    again = await store.create_job(new_job("Digits"))
+    assert again.job.job_id != stored.job.job_id
+
+
+async def test_deleting_what_is_not_there_is_false(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    assert await store.delete_job(stored.job.job_id + 1, deleted_at=NOW) is False
+    assert await store.delete_job(stored.job.job_id, deleted_at=NOW) is True
+    assert await store.delete_job(stored.job.job_id, deleted_at=NOW) is False
+
+
+async def test_a_tuning_job_made_anew_has_none_of_the_old_ones_tags(store: Store) -> None:
+    stored = await store.create_job(new_job("digits", tags={"team": "a"}))
+    await store.delete_job(stored.job.job_id, deleted_at=NOW)
+    assert await store.tags(stored.arn) is None
+    await store.create_job(new_job("digits"))
+    assert await store.tags(stored.arn) == {}
+
+
+# --- tags ------------------------------------------------------------------------------------
+
+
+async def test_tags_are_added_overwritten_and_removed(store: Store) -> None:
+    arn = (await store.create_job(new_job("Digits", tags={"b": "1", "a": "1"}))).arn
+    all_ = await store.add_tags(arn.upper().replace("ARN:AWS", "arn:aws"), {"b": "2", "ä": "3"}, limit=3)
+    assert list(all_.items()) == [("a", "1"), ("b", "2"), ("ä", "3")]
+    assert await store.tags(arn) == all_
+    await store.delete_tags(arn, ["b", "nobody"])
+    assert await store.tags(arn) == {"a": "1", "ä": "3"}
+
+
+async def test_tag_keys_differ_by_case(store: Store) -> None:
+    arn = (await store.create_job(new_job("digits", tags={"Team": "a", "team": "b"}))).arn
+    assert await store.tags(arn) == {"Team": "a", "team": "b"}
+
+
+async def test_more_tags_than_the_limit_are_refused_and_none_is_added(store: Store) -> None:
+    arn = (await store.create_job(new_job("digits", tags={"a": "1"}))).arn
+    with pytest.raises(ResourceLimitExceeded):
+        await store.add_tags(arn, {"a": "2", "b": "2", "c": "2"}, limit=2)
+    assert await store.tags(arn) == {"a": "1"}
+
+
+async def test_tags_of_nothing_are_none_and_cannot_be_changed(store: Store) -> None:
+    arn = samples.ACCOUNT.tuning_job_arn("nobody")
+    assert await store.tags(arn) is None
+    with pytest.raises(ResourceNotFound, match="nobody"):
+        await store.add_tags(arn, {"a": "1"}, limit=50)
+    with pytest.raises(ResourceNotFound, match="nobody"):
+        await store.delete_tags(arn, ["a"])
+
+
+async def test_a_training_job_has_the_tags_that_its_tuning_job_had_at_its_launch(
+    store: Store,
+) -> None:
+    stored = await store.create_job(new_job("Digits", tags={"a": "1"}))
+    first = SaveTrial(trial=samples.new_trial("Digits-001", 1), is_new=True)
+    second = SaveTrial(trial=samples.new_trial("Digits-002", 2), is_new=True)
+    await store.commit(changed(stored, first))
+    await store.add_tags(stored.arn, {"a": "2", "b": "2"}, limit=50)
+    await store.commit(changed(await existing(store, "digits"), second))
+    await store.delete_tags(stored.arn, ["a"])
+    assert await store.tags(samples.ACCOUNT.training_job_arn("Digits-001")) == {"a": "1"}
+    assert await store.tags(samples.ACCOUNT.training_job_arn("Digits-002")) == {"a": "2", "b": "2"}
+    own = samples.ACCOUNT.training_job_arn("Digits-001")
+    assert await store.add_tags(own, {"c": "3"}, limit=50) == {"a": "1", "c": "3"}
+    assert await store.tags(stored.arn) == {"b": "2"}
+
+
+# --- closing ---------------------------------------------------------------------------------
+
+
+async def test_closing_finishes_queued_writes_and_refuses_later_calls(store: Store) -> None:
+    writes = [asyncio.create_task(store.create_job(new_job(f"j-{n}"))) for n in range(50)]
+    await asyncio.sleep(0)  # all of them are queued
+    await asyncio.gather(store.close(), store.close())
+    assert len(await asyncio.gather(*writes)) == 50
+    with pytest.raises(StoreUnavailable):
+        await store.create_job(new_job("late"))
+    with pytest.raises(StoreUnavailable):
+        await store.job("j-1")
+    await store.close()
