@@ -12,6 +12,7 @@ import pytest
 
 from tests.clients.runner.conftest import Assigner, RunnerStarter, eventually, publish
 from tests.clients.runner.fake_server import FakeServer
+from tests.clients.runner.test_runner_trials import is_gone
 from tunesmith.runner import RunnerBusy, RunnerLimits, RunnerSettings, run_runner
 from tunesmith.v1 import runner_service_pb2 as pb
 
@@ -142,6 +143,9 @@ async def test_a_revoked_trial_is_killed_and_says_nothing_more(
         publish(await server.start(), address_file)
         await server.connected(times=2)
         # Its slot is free again, under a new lease.
+        other = await server.assign(assignment("pass", name="job-002"))
+        ended = await server.ended(other)
+        assert ended.outcome == pb.TRIAL_OUTCOME_COMPLETED, ended.failure_reason
         again = await server.assign(assignment("print('again')", lease_token=2))
         ended = await server.ended(again)
     assert ended.outcome == pb.TRIAL_OUTCOME_COMPLETED, ended.failure_reason
@@ -212,6 +216,19 @@ while True:
         await server.line(key, "told")
         await server.stop_trial(key)
         assert (await server.ended(key)).outcome == pb.TRIAL_OUTCOME_STOPPED
+
+
+async def test_a_cancelled_runner_kills_its_trials(
+    server: FakeServer, settings: RunnerSettings, assignment: Assigner, address_file: Path
+) -> None:
+    publish(await server.start(), address_file)
+    running = asyncio.create_task(run_runner(settings, stop=asyncio.Event()))
+    key = await server.assign(assignment(f"import os\nprint(os.getpid())\n{FOREVER}"))
+    await server.line(key, "ready")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert is_gone(int(server.lines(key)[0]))
 
 
 async def test_a_runner_without_a_server_ends_when_told(
@@ -309,6 +326,17 @@ async def test_a_stopped_trial_ends_even_if_nothing_is_acknowledged(
         await server.stop_trial(key)
         ended = await server.ended(key)
     assert ended.outcome == pb.TRIAL_OUTCOME_STOPPED
+
+
+async def test_a_trial_that_ends_with_a_full_outbox_loses_nothing(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner
+) -> None:
+    limits = RunnerLimits(unacknowledged_reports=5, flush_lines=10, farewell_s=0.1)
+    server.acknowledges = False
+    async with runner(limits=limits):
+        key = await server.assign(assignment("print('\\n'.join(map(str, range(1000))))"))
+        assert (await server.ended(key)).outcome == pb.TRIAL_OUTCOME_COMPLETED
+    assert server.lines(key) == [str(number) for number in range(1000)]
 
 
 async def test_a_data_directory_takes_one_runner(

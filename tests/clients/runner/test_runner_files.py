@@ -16,7 +16,6 @@ from tunesmith.runner.threads import Wanted, WorkUnwanted
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
-
 GZIP_UNSAID = definition_pb.OUTPUT_COMPRESSION_TYPE_UNSPECIFIED
 
 

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.clients.runner.conftest import Assigner, RunnerStarter
 from tests.clients.runner.fake_server import FakeServer
@@ -158,6 +159,34 @@ async def test_an_unknown_program_is_the_clients_error(
         assert not ended.retryable
         assert not ended.HasField("training_started_at")
         assert server.stages(key) == [STARTING]
+
+
+async def test_more_arguments_than_the_system_carries_are_the_clients_error(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner
+) -> None:
+    async with runner():
+        key = await server.assign(assignment(command=["echo", "x" * 3_000_000]))
+        ended = await server.ended(key)
+        assert ended.failure_reason.startswith("ClientError: ")
+        assert "too long" in ended.failure_reason
+        key = await server.assign(assignment(command=["echo", "a\0b"], lease_token=2))
+        ended = await server.ended(key)
+        assert ended.failure_reason.startswith("ClientError: the command is empty, or holds a NUL")
+
+
+async def test_an_end_is_noticed_without_the_kernels_help_too(
+    server: FakeServer,
+    runner: RunnerStarter,
+    assignment: Assigner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    code = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid); raise SystemExit(3)"
+    async with runner():
+        key = await server.assign(assignment(code))
+        ended = await server.ended(key)
+    assert ended.exit_code == 3
+    assert is_gone(int(server.lines(key)[0]))
 
 
 async def test_a_program_is_found_on_the_path_of_the_trial_and_runs_in_the_code_directory(

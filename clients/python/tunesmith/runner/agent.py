@@ -22,6 +22,7 @@ import psutil
 
 from tunesmith.runner import data_directory
 from tunesmith.runner.contract import trial_tree
+from tunesmith.runner.endings import failed
 from tunesmith.runner.errors import StreamBroken, TrialFailure
 from tunesmith.runner.gpus import HostGpu, choose_gpus, host_gpus, wanted_gpus
 from tunesmith.runner.outbox import Outbox
@@ -334,15 +335,16 @@ class RunnerAgent:
         try:
             tree = trial_tree(self._settings.data_dir.resolve(), *key)
         except TrialFailure as failure:
-            outbox.append(_failed(failure))
+            outbox.append(failed(failure))
             return
         held.trial = Trial(assignment=assignment, tree=tree, outbox=outbox, host=self._host)
         held.is_running = True
-        self._tasks.create_task(self._hold(held, held.trial, others))
+        self._tasks.create_task(self._hold(held, held.trial))
 
-    async def _hold(self, held: _Held, trial: Trial, others: list[_Held]) -> None:
+    async def _hold(self, held: _Held, trial: Trial) -> None:
         """See a trial through, from its place to its end."""
-        for other in others:
+        # The places of revoked trials are free for the server at once; they die in a moment.
+        for other in [other for other in self._held.values() if other.is_revoked]:
             if other.is_running:
                 await other.ended.wait()
         ended: pb.TrialEnded | None
@@ -350,7 +352,7 @@ class RunnerAgent:
             with self._places.taken(gpu_count=held.assignment.gpu_count) as gpus:
                 ended = await trial.run(gpus)
         except TrialFailure as failure:
-            ended = _failed(failure)
+            ended = failed(failure)
         held.is_running = False
         held.ended.set()
         if ended is not None:
@@ -367,14 +369,6 @@ class RunnerAgent:
             del self._forgotten[next(iter(self._forgotten))]
         if not self._held:
             self._all_done.set()
-
-
-def _failed(failure: TrialFailure) -> pb.TrialEnded:
-    return pb.TrialEnded(
-        outcome=pb.TRIAL_OUTCOME_FAILED,
-        failure_reason=failure.reason,
-        retryable=failure.retryable,
-    )
 
 
 def _cpu_count() -> int:

@@ -20,7 +20,10 @@ from typing import Final
 #: The wire's limit of a ``FailureReason``, in characters.
 FAILURE_REASON_MAX: Final = 1024
 
-_USERS_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG)
+#: What the system says of a path that its user should have given otherwise.
+PATH_MISTAKES: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+)
 
 
 class RunnerError(Exception):
@@ -61,14 +64,17 @@ class TrialFailure(Exception):
         super().__init__(self.reason)
 
 
-def failure_of_os_error(error: OSError, *, doing: str) -> TrialFailure:
-    """Tell a user's mistake in a path from the host's own trouble.
+def failure_of_os_error(
+    error: OSError, *, doing: str, mistakes: frozenset[int] = frozenset()
+) -> TrialFailure:
+    """Tell a user's mistake from the host's own trouble.
 
     Args:
         error: What the system said.
         doing: What the runner was about, e.g. ``"storing the model"``.
+        mistakes: Error numbers that are the user's mistake in this.
     """
-    kind = FailureKind.CLIENT if error.errno in _USERS_FAULT else FailureKind.INTERNAL
+    kind = FailureKind.CLIENT if error.errno in mistakes else FailureKind.INTERNAL
     where = f" ({error.filename})" if error.filename else ""
     said = "it took too long" if isinstance(error, TimeoutError) else error.strerror or str(error)
     return TrialFailure(kind, f"{doing}: {said}{where}")

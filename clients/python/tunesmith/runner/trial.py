@@ -8,6 +8,7 @@ before the server hears of it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 from collections.abc import Callable, Mapping
@@ -17,8 +18,14 @@ from enum import StrEnum
 from typing import Final
 
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
+from tunesmith.runner.endings import ProgramExit, algorithm_failure, ended, failed
 from tunesmith.runner.environment import trial_environment
-from tunesmith.runner.errors import FailureKind, TrialFailure, failure_of_os_error
+from tunesmith.runner.errors import (
+    PATH_MISTAKES,
+    FailureKind,
+    TrialFailure,
+    failure_of_os_error,
+)
 from tunesmith.runner.metrics import MetricPatternError, MetricScanner
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.output import OutputPump
@@ -31,6 +38,9 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 #: When the server names no grace, SageMaker's.
 _DEFAULT_GRACE_S: Final = 120.0
+
+# The command and the environment together are more than the system can carry.
+_TOO_MUCH: Final = frozenset({errno.E2BIG})
 
 
 class StopReason(StrEnum):
@@ -65,19 +75,6 @@ class TrialHost:
     environment: Mapping[str, str]
     cpu_count: int
     clock: Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Exit:
-    """Say how a trial's program ended."""
-
-    code: int
-    by_itself: bool
-    started_at: datetime
-
-    @property
-    def status(self) -> int | None:
-        return self.code if self.code >= 0 else None
 
 
 class Trial:
@@ -121,10 +118,10 @@ class Trial:
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch_disk())
             try:
-                ended = await self._attempt(gpus)
+                end = await self._attempt(gpus)
             finally:
                 watching.cancel()
-        return None if self._reason is StopReason.REVOKED else ended
+        return None if self._reason is StopReason.REVOKED else end
 
     async def tidy(self) -> None:
         """Remove what an ended trial needs no more."""
@@ -137,13 +134,14 @@ class Trial:
         except WorkUnwanted:
             return self._ended_early()
         except TrialFailure as failure:
-            return _failed(failure)
+            return failed(failure)
         except OSError as error:
-            return _failed(failure_of_os_error(error, doing="the runner could not run the trial"))
+            doing = "the runner could not run the trial"
+            return failed(failure_of_os_error(error, doing=doing, mistakes=_TOO_MUCH))
         except Exception as error:
             _LOGGER.exception("%s ended by an error of the runner", self._name)
             message = f"the runner failed: {type(error).__name__}: {error}"
-            return _failed(TrialFailure(FailureKind.INTERNAL, message))
+            return failed(TrialFailure(FailureKind.INTERNAL, message))
         finally:
             if self._process is not None:
                 self._process.close()
@@ -182,8 +180,11 @@ class Trial:
         return await self._conclude(ending, place)
 
     def _prepare(self) -> None:
-        if not self._assignment.command:
-            raise TrialFailure(FailureKind.CLIENT, "the command is empty: it names no program")
+        command = self._assignment.command
+        if not command or any("\0" in part for part in command):
+            raise TrialFailure(
+                FailureKind.CLIENT, "the command is empty, or holds a NUL: it names no program"
+            )
         self._tree.root.mkdir(parents=True, exist_ok=True)
         disk.check_free_space(self._tree.root, self._assignment.volume_size_bytes)
         contract.write_tree(self._tree, self._assignment)
@@ -216,7 +217,7 @@ class Trial:
             self._download_wanted, copy, limit_s=self._host.limits.transfer_s
         )
 
-    async def _supervise(self, process: TrialProcess, scanner: MetricScanner) -> _Exit:
+    async def _supervise(self, process: TrialProcess, scanner: MetricScanner) -> ProgramExit:
         """Carry the program's output until it has ended, by itself or made to."""
         limits = self._host.limits
         loop = asyncio.get_running_loop()
@@ -240,7 +241,7 @@ class Trial:
             self._outbox.lift_bound()
             await asyncio.wait({pumping}, timeout=limits.end_of_output_s)
             pumping.cancel()
-        return _Exit(code=code, by_itself=by_itself, started_at=process.started_at)
+        return ProgramExit(code=code, by_itself=by_itself, started_at=process.started_at)
 
     async def _end_process(self, process: TrialProcess, exiting: asyncio.Task[int]) -> None:
         """SIGTERM, the grace, SIGKILL, each to the whole group."""
@@ -261,13 +262,13 @@ class Trial:
         except OSError as error:
             self._fail(failure_of_os_error(error, doing="the runner could not keep the output"))
 
-    async def _conclude(self, ending: _Exit, place: artifacts.Destination) -> pb.TrialEnded:
+    async def _conclude(self, ending: ProgramExit, place: artifacts.Destination) -> pb.TrialEnded:
         """Say how the trial ended, after storing its artifacts if it has any."""
         reason = None if ending.by_itself else self._reason
         if self._failure is not None:
-            return _failed(self._failure, ending)
+            return failed(self._failure, ending)
         if reason is None and ending.code != 0:
-            return _failed(self._algorithm_failure(ending.code), ending)
+            return failed(algorithm_failure(ending, contract.failure_text(self._tree)), ending)
         outcome = pb.TRIAL_OUTCOME_COMPLETED
         if reason is not None:
             outcome = _OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED)
@@ -276,8 +277,8 @@ class Trial:
             try:
                 uri = await self._upload(place)
             except TrialFailure as failure:
-                return _failed(failure, ending)
-        return _ended(outcome, ending, model_artifacts_uri=uri)
+                return failed(failure, ending)
+        return ended(outcome, ending, model_artifacts_uri=uri)
 
     async def _upload(self, place: artifacts.Destination) -> str:
         self._report(pb.TRIAL_STAGE_UPLOADING)
@@ -292,14 +293,7 @@ class Trial:
         except OSError as error:
             self._keeps_artifacts = True
             doing = f"the artifacts could not be stored and stay in {self._tree.ml}"
-            raise failure_of_os_error(error, doing=doing) from error
-
-    def _algorithm_failure(self, code: int) -> TrialFailure:
-        text = contract.failure_text(self._tree)
-        if not text and code < 0:
-            # As a shell and docker count a signal.
-            text = f"Exit Code: {128 - code} ({_signal_name(-code)})"
-        return TrialFailure(FailureKind.ALGORITHM, text or f"Exit Code: {code}")
+            raise failure_of_os_error(error, doing=doing, mistakes=PATH_MISTAKES) from error
 
     async def _watch_disk(self) -> None:
         limit_bytes = self._assignment.volume_size_bytes
@@ -351,7 +345,7 @@ class Trial:
     def _ended_early(self) -> pb.TrialEnded:
         """Say how a trial ended whose program never ran, or whose artifacts nobody wants."""
         if self._failure is not None:
-            return _failed(self._failure)
+            return failed(self._failure)
         reason = self._reason or StopReason.DRAINING
         return pb.TrialEnded(outcome=_OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED))
 
@@ -361,28 +355,3 @@ def _scanner(assignment: pb.TrialAssignment) -> MetricScanner:
         return MetricScanner((d.name, d.regex) for d in assignment.metric_definitions)
     except MetricPatternError as error:
         raise TrialFailure(FailureKind.CLIENT, f"MetricDefinitions: {error}") from error
-
-
-def _failed(failure: TrialFailure, ending: _Exit | None = None) -> pb.TrialEnded:
-    ended = pb.TrialEnded() if ending is None else _ended(pb.TRIAL_OUTCOME_FAILED, ending)
-    ended.outcome = pb.TRIAL_OUTCOME_FAILED
-    ended.failure_reason = failure.reason
-    ended.retryable = failure.retryable
-    return ended
-
-
-def _ended(
-    outcome: pb.TrialOutcome.ValueType, ending: _Exit, *, model_artifacts_uri: str = ""
-) -> pb.TrialEnded:
-    ended = pb.TrialEnded(outcome=outcome, model_artifacts_uri=model_artifacts_uri)
-    ended.training_started_at.FromDatetime(ending.started_at)
-    if ending.status is not None:
-        ended.exit_code = ending.status
-    return ended
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
