@@ -14,6 +14,10 @@ that the caller decided on, and raises :class:`~tunesmith_server.domain.errors.C
 on the store's own threads; the loop is never blocked. At most ``max_queued`` writes wait; beyond
 that a write raises :class:`~tunesmith_server.domain.errors.Overloaded`.
 
+**An ended training job is never changed again**: a ``SaveTrial`` for one raises Conflict, as does one
+for a training job of another tuning job. A ``SaveTrial`` that is not new leaves index, definition,
+parameters and creation time as they are.
+
 Names are compared case-insensitively and kept as they were written. ``tests/server/store`` holds
 the suite that every store must pass.
 """
@@ -102,7 +106,7 @@ class Commit:
 
 
 class SortOrder(StrEnum):
-    """Name the directions of a listing."""
+    """Name the directions of a listing; one is exactly the other reversed, ties too."""
 
     ASCENDING = "Ascending"
     DESCENDING = "Descending"
@@ -192,7 +196,8 @@ class Store(Protocol):
     async def create_job(self, new: NewJob) -> StoredJob:
         """Write a new tuning job.
 
-        A repeat with the same ``request_id`` and the same request returns the first one's job.
+        A repeat with the same ``request_id`` and the same request returns the first one's job, even if
+        that was deleted since.
 
         Raises:
             ResourceInUse: The name is taken, in whatever case.
@@ -203,11 +208,15 @@ class Store(Protocol):
         """Apply one change of a tuning job.
 
         Raises:
-            Conflict: The stored version is not the one the change was decided on.
+            Conflict: The stored version is not the one the change was decided on, the tuning job was
+                deleted, or the ``request_id`` was used before.
         """
 
     async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
-        """Hide a tuning job and free its name; its training jobs stay. False: there is none."""
+        """Hide a tuning job, drop its tags and free its name; False: there is none.
+
+        Its training jobs stay.
+        """
 
     async def find_request(self, request_id: str) -> str | None:
         """Give what the call with this idempotency key did, ``<operation>/<resource>``."""

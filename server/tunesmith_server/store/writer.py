@@ -98,7 +98,8 @@ class Writer:
             Overloaded: Too many writes wait.
             StoreUnavailable: The change could not be made durable, or the store is closed.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         with self._wake:
             if self._closing:
                 raise StoreUnavailable("The change was not made: the store is closed.")
@@ -108,8 +109,14 @@ class Writer:
                     retry_after=RETRY_AFTER,
                 )
             self._queue.append(_Write(change, future))
-            self._wake.notify()
+        # Woken only after what else is ready on the loop has run: callers who were answered
+        # together come back together, and would else be split into the first and the others.
+        loop.call_soon(self._notify)
         return await future
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._wake.notify()
 
     def close(self) -> None:
         """Finish what is queued and end the thread. Idempotent."""
@@ -121,9 +128,10 @@ class Writer:
     def _serve(self) -> None:
         while group := self._next_group():
             self._write(group)
-            # A loop that was closed has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
-                group[0].loop.call_soon_threadsafe(_answer, group)
+            for loop in {write.loop for write in group}:
+                # A loop that was closed has nobody left who waits.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_answer, [one for one in group if one.loop is loop])
 
     def _next_group(self) -> Sequence[_Queued]:
         """Wait for writes and take all that fit a group; none: the store is being closed."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tunesmith.v1 import event_pb2
@@ -18,8 +19,6 @@ from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.trial import launch
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import Commit, NewJob
-
-from datetime import UTC, datetime
 
 WORKERS = 8
 

@@ -83,9 +83,7 @@ def ended_trial(trial: Trial, *, objective: float | None, at: datetime) -> Trial
 
 def about(line: str) -> event_pb2.WatchHyperParameterTuningJobResponse:
     """Give an event that can be told from others."""
-    return event_pb2.WatchHyperParameterTuningJobResponse(
-        log=event_pb2.LogWritten(lines=[line])
-    )
+    return event_pb2.WatchHyperParameterTuningJobResponse(log=event_pb2.LogWritten(lines=[line]))
 
 
 def lines(events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]) -> list[str]:
@@ -145,9 +143,7 @@ _transitions = st.builds(
     ended_at=st.none() | times,
     message=texts,
 )
-_latest = st.builds(
-    Measurement, value=st.floats(), step=st.integers(1, 10**9), measured_at=times
-)
+_latest = st.builds(Measurement, value=st.floats(), step=st.integers(1, 10**9), measured_at=times)
 
 
 @st.composite

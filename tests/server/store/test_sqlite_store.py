@@ -16,6 +16,7 @@ from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, new_job
 from tunesmith_server.domain.effects import SaveTrial
 from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
+from tunesmith_server.store import reading
 from tunesmith_server.store.database import Database
 from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
@@ -56,6 +57,11 @@ async def queued(*calls: object) -> list[asyncio.Task[object]]:
     tasks = [asyncio.ensure_future(call) for call in calls]  # type: ignore[call-overload]
     await asyncio.sleep(0)
     return tasks
+
+
+def files_of(path: Path) -> list[Path]:
+    """List a database's files."""
+    return sorted(path.parent.glob(f"{path.name}*"))
 
 
 async def test_commits_are_synced_to_disk(sqlite_store: SqliteStore) -> None:
@@ -177,6 +183,23 @@ async def test_reads_do_not_wait_for_a_write_under_way(sqlite_store: SqliteStore
     assert (await existing(sqlite_store, "digits")).seed == 99
 
 
+async def test_a_read_of_several_rows_is_of_one_moment(sqlite_store: SqliteStore) -> None:
+    stored = await sqlite_store.create_job(new_job("digits"))
+    looked, go_on = threading.Event(), threading.Event()
+
+    def look_twice(database: Database) -> tuple[StoredJob | None, StoredJob | None]:
+        first = reading.job_by_name(database, "digits")
+        looked.set()
+        assert go_on.wait(10)
+        return first, reading.job_by_name(database, "digits")
+
+    look = asyncio.create_task(sqlite_store._readers.read(look_twice))
+    assert await asyncio.to_thread(looked.wait, 10)
+    await sqlite_store.commit(changed(stored))
+    go_on.set()
+    assert await look == (stored, stored)
+
+
 async def test_a_callers_cancellation_leaves_the_others_alone(sqlite_store: SqliteStore) -> None:
     async with busy(sqlite_store):
         gone, stays = await queued(
@@ -191,18 +214,23 @@ async def test_a_callers_cancellation_leaves_the_others_alone(sqlite_store: Sqli
 async def test_the_writer_outlives_an_event_loop_that_ends_before_the_answer(
     tmp_path: Path,
 ) -> None:
-    leave = threading.Event()
+    entered, leave = threading.Event(), threading.Event()
+
+    def wait(_: Database) -> None:
+        entered.set()
+        assert leave.wait(10)
 
     async def abandon() -> SqliteStore:
         store = await SqliteStore.open(tmp_path / "db")
-        await queued(
-            store._writer.apply(lambda _: leave.wait(10)), store.create_job(new_job("orphan"))
-        )
+        await queued(store._writer.apply(wait))
+        assert await asyncio.to_thread(entered.wait, 10)
+        await queued(store.create_job(new_job("orphan")))
         return store
 
     store = await asyncio.to_thread(asyncio.run, abandon())
+    (same_group,) = await queued(store.create_job(new_job("next")))
     leave.set()
-    assert await store.create_job(new_job("next"))
+    await same_group
     assert await store.job("orphan") is not None
     await store.close()
 
@@ -225,10 +253,12 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
     store = await SqliteStore.open(path)
     stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
     await store.close()
-    assert not Path(f"{path}-wal").exists()  # all of it is in the one file
+    assert [file.name for file in files_of(path)] == ["db", "db.lock"]  # no log is left
     store = await SqliteStore.open(path)
     assert await store.open_jobs() == (stored,)
-    await store.commit(changed(stored, SaveTrial(trial=samples.new_trial("digits-002", 2), is_new=True)))
+    await store.commit(
+        changed(stored, SaveTrial(trial=samples.new_trial("digits-002", 2), is_new=True))
+    )
     await store.close()
 
 

@@ -98,5 +98,5 @@ def test_a_file_is_split_at_names_and_keeps_purposes() -> None:
     ["SELECT 1", "-- name: a\nSELECT 1", "-- name: a\n-- Do a.\n", "-- name: a\n-- Do a.\n  \n"],
 )
 def test_a_statement_without_name_purpose_or_text_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="SELECT 1|statement a"):
+    with pytest.raises(ValueError, match=r"SELECT 1|statement a"):
         parse_statements(text)

@@ -1,43 +1,32 @@
-"""What every store must do; ``store`` is a fresh store of each kind."""
+"""What every store must do; ``store`` is a fresh store of each kind.
+
+Listings, round trips and tags have files of their own beside this one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.server.store import samples
 from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
 from tunesmith_server.domain.effects import (
     Announce,
     DropMeasurements,
-    SaveMeasurement,
     SaveTrial,
 )
 from tunesmith_server.domain.errors import (
     Conflict,
     ResourceInUse,
-    ResourceLimitExceeded,
-    ResourceNotFound,
     StoreUnavailable,
 )
 from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.store.store import Store, StoredJob
 
-examples = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-
-# --- creating --------------------------------------------------------------------------------
+# --- creating ---------------------------------------------------------------------------------
 
 
 async def test_a_new_tuning_job_is_in_progress_at_version_0(store: Store) -> None:
@@ -128,7 +117,7 @@ async def test_a_request_id_used_for_a_commit_is_a_conflict(store: Store) -> Non
     assert (await existing(store, "digits")).job.version == 1
 
 
-# --- committing ------------------------------------------------------------------------------
+# --- committing -------------------------------------------------------------------------------
 
 
 async def test_a_commit_writes_all_that_it_is_given(store: Store) -> None:
@@ -218,9 +207,7 @@ async def test_a_training_job_name_is_taken_in_any_case_and_across_tuning_jobs(
     await samples.with_trials(store, "digits", [samples.new_trial("t-001")])
     other = await store.create_job(new_job("letters"))
     with pytest.raises(Conflict):
-        await store.commit(
-            changed(other, SaveTrial(trial=samples.new_trial("T-001"), is_new=True))
-        )
+        await store.commit(changed(other, SaveTrial(trial=samples.new_trial("T-001"), is_new=True)))
 
 
 async def test_an_ended_training_job_is_never_changed(store: Store) -> None:
@@ -249,114 +236,7 @@ async def test_what_names_another_tuning_jobs_training_job_is_a_conflict(store: 
             await store.commit(changed(other, durable))
 
 
-# --- round trips -----------------------------------------------------------------------------
-
-
-@examples
-@given(data=st.data())
-async def test_a_training_job_comes_back_as_it_was_written(
-    store: Store, data: st.DataObject
-) -> None:
-    name = samples.fresh_name()
-    trial = data.draw(samples.trials(name=f"{name}-001", index=data.draw(st.integers(1, 10**6))))
-    stored = await samples.with_trials(store, name, [trial])
-    back = await store.trial(trial.name.upper())
-    assert back is not None
-    # By their text: a NaN does not equal itself.
-    assert repr(back.trial) == repr(trial)
-    assert back.job == stored
-
-
-@examples
-@given(data=st.data())
-async def test_a_changed_training_job_comes_back_as_it_was_written(
-    store: Store, data: st.DataObject
-) -> None:
-    name = samples.fresh_name()
-    first = samples.new_trial(f"{name}-001")
-    stored = await samples.with_trials(store, name, [first])
-    drawn = data.draw(samples.trials(name=first.name, index=first.index))
-    then = replace(
-        drawn,
-        definition_name=first.definition_name,
-        parameters=first.parameters,
-        created_at=first.created_at,
-    )
-    await store.commit(changed(stored, SaveTrial(trial=then)))
-    back = await store.trial(first.name)
-    assert back is not None
-    assert repr(back.trial) == repr(then)
-
-
-@examples
-@given(data=st.data())
-async def test_a_tuning_job_comes_back_as_it_was_written(
-    store: Store, data: st.DataObject
-) -> None:
-    name = samples.fresh_name()
-    created = new_job(name, created_at=data.draw(samples.times), seed=data.draw(st.integers(0, 2**31 - 1)))
-    stored = await store.create_job(created)
-    then = data.draw(samples.tuning_jobs(before=stored.job))
-    await store.commit(replace(changed(stored), job=then))
-    assert await store.job(name) == replace(stored, job=then)
-
-
-async def test_the_best_training_job_comes_back_with_its_tuning_job(store: Store) -> None:
-    trial = samples.new_trial("digits-001")
-    stored = await samples.with_trials(store, "digits", [trial, samples.new_trial("digits-002", 2)])
-    best = samples.ended_trial(trial, objective=0.5, at=NOW)
-    commit = changed(stored, SaveTrial(trial=best))
-    await store.commit(replace(commit, job=replace(commit.job, best=best)))
-    assert (await existing(store, "digits")).job.best == best
-    assert (await existing(store, "digits")).in_progress == 1
-
-
-@examples
-@given(values=st.lists(st.floats(), max_size=8))
-async def test_measurements_come_back_in_order_with_nan_and_infinities(
-    store: Store, values: list[float]
-) -> None:
-    name = samples.fresh_name()
-    stored = await samples.with_trials(store, name, [samples.new_trial(f"{name}-001")])
-    written = [
-        measured(f"{name}-001", number, value, metric=f"métrique-{number % 2}")
-        for number, value in enumerate(values, 1)
-    ]
-    await store.commit(changed(stored, *written))
-    back = await store.measurements(f"{name}-001")
-    assert [(metric, step, at) for metric, step, _, at in back] == [
-        (one.metric_name, one.step, one.measured_at)
-        for one in written
-        if isinstance(one, SaveMeasurement)
-    ]
-    for (_, _, got, _), value in zip(back, values, strict=True):
-        assert got == value or (math.isnan(got) and math.isnan(value))
-
-
-async def test_a_later_leases_measurements_follow_the_earlier_ones(store: Store) -> None:
-    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
-    second = measured("digits-001", 1, 2.0)
-    assert isinstance(second, SaveMeasurement)
-    await store.commit(
-        changed(stored, replace(second, lease_token=2), measured("digits-001", 9, 1.0))
-    )
-    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [1.0, 2.0]
-
-
-async def test_dropped_measurements_are_gone_and_can_be_written_anew(store: Store) -> None:
-    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
-    await store.commit(
-        changed(
-            stored,
-            measured("digits-001", 1, 1.0),
-            DropMeasurements(trial_name="digits-001"),
-            measured("digits-001", 1, 2.0),
-        )
-    )
-    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [2.0]
-
-
-# --- reading ---------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------
 
 
 async def test_open_tuning_jobs_come_oldest_first_without_ended_or_deleted_ones(
@@ -412,7 +292,7 @@ async def test_every_read_sees_the_writes_acknowledged_before_it(store: Store) -
     await asyncio.gather(*(write_and_read(f"job-{number}") for number in range(10)))
 
 
-# --- deleting --------------------------------------------------------------------------------
+# --- deleting ---------------------------------------------------------------------------------
 
 
 async def test_a_deleted_tuning_job_frees_its_name_and_keeps_its_training_jobs(
@@ -444,57 +324,7 @@ async def test_a_tuning_job_made_anew_has_none_of_the_old_ones_tags(store: Store
     assert await store.tags(stored.arn) == {}
 
 
-# --- tags ------------------------------------------------------------------------------------
-
-
-async def test_tags_are_added_overwritten_and_removed(store: Store) -> None:
-    arn = (await store.create_job(new_job("Digits", tags={"b": "1", "a": "1"}))).arn
-    all_ = await store.add_tags(arn.upper().replace("ARN:AWS", "arn:aws"), {"b": "2", "ä": "3"}, limit=3)
-    assert list(all_.items()) == [("a", "1"), ("b", "2"), ("ä", "3")]
-    assert await store.tags(arn) == all_
-    await store.delete_tags(arn, ["b", "nobody"])
-    assert await store.tags(arn) == {"a": "1", "ä": "3"}
-
-
-async def test_tag_keys_differ_by_case(store: Store) -> None:
-    arn = (await store.create_job(new_job("digits", tags={"Team": "a", "team": "b"}))).arn
-    assert await store.tags(arn) == {"Team": "a", "team": "b"}
-
-
-async def test_more_tags_than_the_limit_are_refused_and_none_is_added(store: Store) -> None:
-    arn = (await store.create_job(new_job("digits", tags={"a": "1"}))).arn
-    with pytest.raises(ResourceLimitExceeded):
-        await store.add_tags(arn, {"a": "2", "b": "2", "c": "2"}, limit=2)
-    assert await store.tags(arn) == {"a": "1"}
-
-
-async def test_tags_of_nothing_are_none_and_cannot_be_changed(store: Store) -> None:
-    arn = samples.ACCOUNT.tuning_job_arn("nobody")
-    assert await store.tags(arn) is None
-    with pytest.raises(ResourceNotFound, match="nobody"):
-        await store.add_tags(arn, {"a": "1"}, limit=50)
-    with pytest.raises(ResourceNotFound, match="nobody"):
-        await store.delete_tags(arn, ["a"])
-
-
-async def test_a_training_job_has_the_tags_that_its_tuning_job_had_at_its_launch(
-    store: Store,
-) -> None:
-    stored = await store.create_job(new_job("Digits", tags={"a": "1"}))
-    first = SaveTrial(trial=samples.new_trial("Digits-001", 1), is_new=True)
-    second = SaveTrial(trial=samples.new_trial("Digits-002", 2), is_new=True)
-    await store.commit(changed(stored, first))
-    await store.add_tags(stored.arn, {"a": "2", "b": "2"}, limit=50)
-    await store.commit(changed(await existing(store, "digits"), second))
-    await store.delete_tags(stored.arn, ["a"])
-    assert await store.tags(samples.ACCOUNT.training_job_arn("Digits-001")) == {"a": "1"}
-    assert await store.tags(samples.ACCOUNT.training_job_arn("Digits-002")) == {"a": "2", "b": "2"}
-    own = samples.ACCOUNT.training_job_arn("Digits-001")
-    assert await store.add_tags(own, {"c": "3"}, limit=50) == {"a": "1", "c": "3"}
-    assert await store.tags(stored.arn) == {"b": "2"}
-
-
-# --- closing ---------------------------------------------------------------------------------
+# --- closing ----------------------------------------------------------------------------------
 
 
 async def test_closing_finishes_queued_writes_and_refuses_later_calls(store: Store) -> None:

@@ -60,8 +60,13 @@ class Listed:
     objective: float | None = None
 
     def key(self, sort_by: str) -> str | datetime | float:
-        keys = {"Name": self.name.lower(), "Status": self.status, "CreationTime": self.created_at}
-        return keys[sort_by] if sort_by in keys else self.objective or 0.0
+        keys: dict[str, str | datetime | float] = {
+            "Name": self.name.lower(),
+            "Status": self.status,
+            "CreationTime": self.created_at,
+            "FinalObjectiveMetricValue": self.objective or 0.0,
+        }
+        return keys[sort_by]
 
 
 def expected(items: list[Listed], query: JobQuery | TrialQuery) -> list[str]:
@@ -81,7 +86,7 @@ def expected(items: list[Listed], query: JobQuery | TrialQuery) -> list[str]:
         and not (query.sort_by == "FinalObjectiveMetricValue" and item.objective is None)
     ]
     kept.sort(
-        key=lambda item: (item.key(query.sort_by), item.name.lower()),  # type: ignore[arg-type,return-value]
+        key=lambda item: (item.key(query.sort_by), item.name.lower()),
         reverse=query.order is SortOrder.DESCENDING,
     )
     return [item.name for item in kept]
@@ -142,8 +147,15 @@ _trial_queries = st.builds(
     TrialQuery,
     sort_by=st.sampled_from(TrialSortKey),
     order=_orders,
+    limit=st.integers(1, 4),
+)
+_filtered_trial_queries = st.builds(
+    TrialQuery,
+    sort_by=st.sampled_from(TrialSortKey),
+    order=_orders,
     name_contains=st.none() | st.sampled_from(["A", "b-", "aB"]),
-    status=st.none() | st.sampled_from([TrainingJobStatus.IN_PROGRESS, TrainingJobStatus.COMPLETED]),
+    status=st.none()
+    | st.sampled_from([TrainingJobStatus.IN_PROGRESS, TrainingJobStatus.COMPLETED]),
     created=_filters,
     modified=_filters,
     limit=st.integers(1, 4),
@@ -151,7 +163,7 @@ _trial_queries = st.builds(
 
 
 @examples
-@given(data=st.data(), query=_trial_queries)
+@given(data=st.data(), query=_trial_queries | _filtered_trial_queries)
 async def test_pages_of_a_tuning_jobs_training_jobs_hold_each_once_in_order(
     store: Store, data: st.DataObject, query: TrialQuery
 ) -> None:
@@ -214,20 +226,23 @@ async def test_training_jobs_of_all_tuning_jobs_are_listed_together(
     assert names == expected([listed_trial(trial) for trial in trials], query)
 
 
-@examples
-@given(
-    data=st.data(),
-    query=st.builds(
-        JobQuery,
-        sort_by=st.sampled_from(JobSortKey),
-        order=_orders,
-        name_contains=st.none() | st.sampled_from(["A", "b-", "aB"]),
-        status=st.none() | st.sampled_from(TuningJobStatus),
-        created=_filters,
-        modified=_filters,
-        limit=st.integers(1, 4),
-    ),
+_job_queries = st.builds(
+    JobQuery, sort_by=st.sampled_from(JobSortKey), order=_orders, limit=st.integers(1, 4)
 )
+_filtered_job_queries = st.builds(
+    JobQuery,
+    sort_by=st.sampled_from(JobSortKey),
+    order=_orders,
+    name_contains=st.none() | st.sampled_from(["A", "b-", "aB"]),
+    status=st.none() | st.sampled_from(TuningJobStatus),
+    created=_filters,
+    modified=_filters,
+    limit=st.integers(1, 4),
+)
+
+
+@examples
+@given(data=st.data(), query=_job_queries | _filtered_job_queries)
 async def test_pages_of_tuning_jobs_hold_each_once_in_order(
     store: Store, data: st.DataObject, query: JobQuery
 ) -> None:
@@ -276,6 +291,10 @@ async def test_a_page_that_ends_with_the_last_item_has_no_next(store: Store) -> 
     await store.create_job(new_job("b"))
     assert (await store.list_jobs(JobQuery(limit=2))).next is None
     assert (await store.list_jobs(JobQuery(limit=1))).next is not None
+    trials = [samples.new_trial(f"t-{index}", index) for index in (1, 2)]
+    await samples.with_trials(store, "c", trials)
+    assert (await store.list_trials(TrialQuery(limit=2))).next is None
+    assert (await store.list_trials(TrialQuery(limit=1))).next is not None
 
 
 @pytest.mark.parametrize("part", ["%", "_", "a_b", "*", "[ab]", "'", '"', "\\"])
