@@ -41,6 +41,7 @@ class ServerSection(_Section):
     grpc: str = DEFAULT_GRPC
     data_dir: Path | None = None
     runner: bool = True
+    allow_inline_commands: bool = True
 
 
 class AccountSection(_Section):
@@ -48,6 +49,13 @@ class AccountSection(_Section):
 
     region: Annotated[str, Field(pattern=r"^[a-z0-9\-]+$")] = "local"
     account_id: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "000000000000"
+
+
+class LimitsSection(_Section):
+    """``[limits]``: the most that one tuning job may ask for."""
+
+    max_training_jobs: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10_000
+    max_parallel_training_jobs: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1_000
 
 
 class RunnersSection(_Section):
@@ -93,6 +101,7 @@ class SiteFile(_Section):
 
     server: ServerSection = ServerSection()
     account: AccountSection = AccountSection()
+    limits: LimitsSection = LimitsSection()
     runners: RunnersSection = RunnersSection()
     algorithms: dict[str, AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
@@ -225,6 +234,9 @@ def _site(file: SiteFile, folder: Path) -> Site:
         },
         images={image: section.algorithm for image, section in file.images.items()},
         instance_types=own,
+        allow_inline_commands=file.server.allow_inline_commands,
+        max_training_jobs=file.limits.max_training_jobs,
+        max_parallel_training_jobs=file.limits.max_parallel_training_jobs,
     )
 
 

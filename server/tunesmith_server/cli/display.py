@@ -135,7 +135,12 @@ def _running_table(progress: Progress, now: datetime) -> Table:
             Text(name, style="dim"),
             Text(wording.span(max(0.0, elapsed_s)) if started else "waiting"),
             Text(f"{value} (value {running.emitted})" if value else ""),
-            Text(wording.parameters(summary.tuned_hyper_parameters), style="dim"),
+            Text(
+                wording.parameters(summary.tuned_hyper_parameters),
+                style="dim",
+                no_wrap=True,
+                overflow="ellipsis",
+            ),
         )
     hidden = len(progress.running) - _SHOWN_RUNNING
     if hidden > 0:

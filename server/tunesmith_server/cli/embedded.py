@@ -7,6 +7,7 @@ never outlives the command, however that ends.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import IO, Final
 
 import click
 
+from tunesmith.errors import TunesmithError
 from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.cli.serve import DATA_DIR_IN_USE
 
@@ -59,20 +61,36 @@ def embedded_server(*, config: Path | None, data_dir: Path | None) -> Iterator[E
     """
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-"))
     log = folder / "server.log"
+    kept = False
     try:
-        process, address = _start(config=config, data_dir=data_dir, log=log)
-    except _InUse as error:
-        if data_dir is not None:
-            raise Refusal(f"the embedded server does not start: {error}") from None
-        click.echo(
-            f"The user's data directory is in use by another server; this job is kept in {folder}.",
-            err=True,
-        )
-        process, address = _start(config=config, data_dir=folder, log=log)
-    try:
-        yield EmbeddedServer(address=address, log=log)
+        try:
+            process, address = _start(config=config, data_dir=data_dir, log=log)
+        except _InUse as error:
+            if data_dir is not None:
+                raise Refusal(f"the embedded server does not start: {error}") from None
+            kept = True
+            click.echo(
+                "The user's data directory is in use by another server; this job is kept in "
+                f"{folder}.",
+                err=True,
+            )
+            process, address = _start(config=config, data_dir=folder, log=log)
+        patience_s = _STOP_S
+        try:
+            yield EmbeddedServer(address=address, log=log)
+        except TunesmithError:
+            kept = True
+            click.echo(f"The embedded server's log: {log}", err=True)
+            raise
+        except KeyboardInterrupt:
+            # Whoever interrupts again wants to leave now: the child stops its trials, then ends.
+            patience_s = 0.0
+            raise
+        finally:
+            _stop(process, patience_s=patience_s)
     finally:
-        _stop(process)
+        if not kept:
+            shutil.rmtree(folder)
 
 
 def _start(
@@ -98,7 +116,7 @@ def _start(
     try:
         return process, _address(process, log)
     except BaseException:
-        _stop(process)
+        _stop(process, patience_s=_STOP_S)
         raise
 
 
@@ -138,12 +156,15 @@ def _drain(output: IO[str]) -> None:
         pass
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[str], *, patience_s: float) -> None:
+    """Ask the child to end, and insist after a while; without patience, only ask."""
     if process.stdin is not None:
         process.stdin.close()
     process.terminate()
+    if not patience_s:
+        return
     try:
-        process.wait(_STOP_S)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -14,7 +14,8 @@ def outcome_line(described: DescribeHyperParameterTuningJobResponse) -> str:
     """Say in one line how a tuning job ended."""
     counters = described.training_job_status_counters
     failed = counters.retryable_error + counters.non_retryable_error
-    took_s = described.consumed_resources.runtime_in_seconds
+    ended_at = described.hyper_parameter_tuning_end_time.ToDatetime()
+    took_s = (ended_at - described.creation_time.ToDatetime()).total_seconds()
     status = wording.tuning_status(described.hyper_parameter_tuning_job_status)
     return (
         f"Tuning job {described.hyper_parameter_tuning_job_name}: {status} after "

@@ -6,14 +6,14 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunesmith.errors import ResourceInUse, ServerUnavailable, TunesmithError
+from tunesmith.errors import InvalidState, ResourceInUse, ServerUnavailable, TunesmithError
 from tunesmith_server.cli.outcome import (
     DEFAULT_SERVER,
     ExitStatus,
@@ -99,9 +99,10 @@ def tune(
     _check_shape(request)
     beside = request_file.parent / _SITE_FILE
     site_file = config or (beside if beside.is_file() else None)
-    with _connection(
+    connecting = _connection(
         server, embedded=embedded, detach=detach, site_file=site_file, data_dir=data_dir
-    ) as connection:
+    )
+    with _interruptible(), connecting as connection:
         job = _create(connection, request, site_file=site_file)
         if detach:
             click.echo(job.arn)
@@ -117,6 +118,18 @@ def _check_shape(request: dict[str, Any]) -> None:
     from tunesmith.v1.tuning_service_pb2 import CreateHyperParameterTuningJobRequest
 
     from_aws(request, CreateHyperParameterTuningJobRequest)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Exit as interrupted programs do; being terminated counts as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(ExitStatus.INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -188,43 +201,27 @@ def _run(connection: _Connection, job: Job, *, as_json: bool) -> ExitStatus:
     from tunesmith_server.cli.display import follow, standard_error
     from tunesmith_server.cli.progress import Progress
 
-    # A terminated command stops its job as an interrupted one does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress(job.describe())
     console = standard_error()
     interrupted = False
     try:
         follow(progress, job.watch(), console=console)
     except KeyboardInterrupt:
-        interrupted = True
         if not connection.embedded:
             click.echo(
                 f"Stopped watching; {job.name} goes on. See `tunesmith jobs watch {job.name}`.",
                 err=True,
             )
-            return ExitStatus.INTERRUPTED
+            raise
+        interrupted = True
         click.echo("Stopping the tuning job; Ctrl-C again leaves at once.", err=True)
-        if not _stop(job, progress):
-            return ExitStatus.INTERRUPTED
+        # It may have ended by itself meanwhile.
+        with suppress(InvalidState):
+            job.stop()
+        follow(progress, job.watch(after_sequence=progress.last_sequence), console=console)
     described = job.describe()
     status = report(connection.client, described, progress, as_json=as_json)
     return ExitStatus.INTERRUPTED if interrupted else status
-
-
-def _stop(job: Job, progress: Progress) -> bool:
-    """Stop a job and follow it to its end; False: interrupted again."""
-    from tunesmith.errors import InvalidState
-    from tunesmith_server.cli.display import follow, standard_error
-
-    try:
-        try:
-            job.stop()
-        except InvalidState:  # it has ended by itself meanwhile
-            return True
-        follow(progress, job.watch(after_sequence=progress.last_sequence), console=standard_error())
-    except KeyboardInterrupt:
-        return False
-    return True
 
 
 def report(

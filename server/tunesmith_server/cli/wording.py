@@ -41,9 +41,11 @@ def parameters(values: Mapping[str, str]) -> str:
 
 
 def span(seconds: float) -> str:
-    """Write a duration, e.g. ``1 h 05 min``, ``2 min 05 s`` or ``3.1 s``."""
+    """Write a duration, e.g. ``1 h 05 min``, ``2 min 05 s``, ``3.1 s`` ``12 s`` or ``40 ms``."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < _MINUTE_S:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - two digits
     minutes, rest = divmod(round(seconds), _MINUTE_S)
     if seconds < _HOUR_S:
         return f"{minutes} min {rest:02d} s"

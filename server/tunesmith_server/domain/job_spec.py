@@ -15,12 +15,11 @@ from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
-from tunesmith_server.domain.names import Account
+from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.site import Site, resolve_algorithm
 from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
-from tunesmith_server.domain.validation.rules.hyperparameters import OBJECTIVE_NAME
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
 from tunesmith_server.domain.validation.search_space import read_space
 
@@ -100,7 +99,7 @@ def filled_request(spec: JobSpec, site: Site) -> pb.CreateHyperParameterTuningJo
     filled.CopyFrom(spec.request)
     _fill_config(filled.hyper_parameter_tuning_job_config, spec)
     definition = filled.training_job_definition
-    definition.static_hyper_parameters[OBJECTIVE_NAME] = spec.goal.metric_name
+    definition.static_hyper_parameters[OBJECTIVE_HYPER_PARAMETER] = spec.goal.metric_name
     definition.hyper_parameter_ranges.SetInParent()
     _fill_algorithm(definition.algorithm_specification, spec.account, site)
     _fill_resources(definition)
@@ -151,8 +150,7 @@ def _fill_algorithm(
         specification.training_image = ""
     name = specification.algorithm_name
     if name and not name.startswith("arn:"):
-        owner = f"{account.region}:{account.account_id}"
-        specification.algorithm_name = f"arn:aws:sagemaker:{owner}:algorithm/{name}"
+        specification.algorithm_name = account.algorithm_arn(name)
 
 
 def _fill_resources(definition: definition_pb.HyperParameterTrainingJobDefinition) -> None:

@@ -8,6 +8,10 @@ from datetime import datetime
 
 TUNING_JOB_RESOURCE = "hyper-parameter-tuning-job"
 TRAINING_JOB_RESOURCE = "training-job"
+ALGORITHM_RESOURCE = "algorithm"
+
+#: Hyperparameter that SageMaker adds to every training job: the name of the objective metric.
+OBJECTIVE_HYPER_PARAMETER = "_tuning_objective_metric"
 
 _ARN_PARTS = 6
 
@@ -32,8 +36,15 @@ class Account:
         """Build a training job's ARN; SageMaker lower-cases the name in it."""
         return self._arn(TRAINING_JOB_RESOURCE, name)
 
+    def algorithm_arn(self, name: str) -> str:
+        """Build the ARN of an algorithm of the site, whose name keeps its case."""
+        return self._prefixed(f"{ALGORITHM_RESOURCE}/{name}")
+
     def _arn(self, resource: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{resource}/{name.lower()}"
+        return self._prefixed(f"{resource}/{name.lower()}")
+
+    def _prefixed(self, path: str) -> str:
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{path}"
 
 
 def training_job_name(tuning_job_name: str, index: int, created_at: datetime) -> str:

@@ -103,7 +103,7 @@ TUNING_JOB_TRANSITIONS: Final[dict[tuple[TuningJobStatus, TuningJobStatus], froz
     (_J.IN_PROGRESS, _J.FAILED): frozenset({_ENGINE, _RUNNER, _CALLER}),
     (_J.IN_PROGRESS, _J.STOPPING): frozenset({_CALLER}),
     # The last running training job ended.
-    (_J.STOPPING, _J.STOPPED): frozenset({_ENGINE, _RUNNER, _CALLER}),
+    (_J.STOPPING, _J.STOPPED): frozenset({_RUNNER, _CALLER}),
 }
 
 _FROM_RUNNER = frozenset({_RUNNER})
@@ -121,6 +121,7 @@ _ENDS: Final = (_S.COMPLETED, _S.FAILED, _S.STOPPED, _S.MAX_RUNTIME_EXCEEDED)
 #: (from, to) -> who may cause it.
 TRAINING_JOB_TRANSITIONS: Final[dict[tuple[SecondaryStatus, SecondaryStatus], frozenset[Cause]]] = {
     **{(a, b): _FROM_RUNNER for a, steps in _RUNNER_STEPS.items() for b in steps},
+    # It ended there, or the runner was lost.
     **{(held, end): _FROM_RUNNER for held in _RUNNER_STEPS for end in _ENDS},
     # A runner shut down and gave the trial back; it waits for another one.
     **{(held, _S.INTERRUPTED): _FROM_RUNNER for held in _RUNNER_STEPS},
@@ -129,8 +130,6 @@ TRAINING_JOB_TRANSITIONS: Final[dict[tuple[SecondaryStatus, SecondaryStatus], fr
     (_S.PENDING, _S.STARTING): frozenset({_ENGINE}),
     # Nobody holds the trial: it stops at once.
     (_S.PENDING, _S.STOPPED): frozenset({_CALLER, _ENGINE, _CLOCK, _RUNNER}),
-    # The runner was lost.
-    **{(held, _S.FAILED): frozenset({_RUNNER, _ENGINE}) for held in _RUNNER_STEPS},
     # Somebody wants it stopped, and the runner is told.
     **{
         (held, _S.STOPPING): frozenset({_RUNNER, _CALLER, _ENGINE, _CLOCK})

@@ -12,12 +12,10 @@ from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.job_spec import instance_of, runtime_limit
+from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER
 from tunesmith_server.domain.site import Site, resolve_algorithm
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec
-
-#: Hyperparameter that SageMaker adds to every training job of a tuning job.
-OBJECTIVE_PARAMETER: Final = "_tuning_objective_metric"
 
 _GIB: Final = 1 << 30
 
@@ -98,4 +96,4 @@ class Assigner:
 def hyper_parameters(spec: JobSpec, trial: Trial) -> dict[str, str]:
     """Give all hyperparameters of a trial: static, tuned and the objective's name."""
     static = spec.request.training_job_definition.static_hyper_parameters
-    return {**static, **trial.parameters, OBJECTIVE_PARAMETER: spec.goal.metric_name}
+    return {**static, **trial.parameters, OBJECTIVE_HYPER_PARAMETER: spec.goal.metric_name}

@@ -77,7 +77,9 @@ class Coordinator:
         StoreUnavailable or Overloaded when the store could not write.
         """
         done = asyncio.get_running_loop().create_future()
-        if self._mailbox.qsize() >= _MAILBOX_LIMIT:
+        if self.has_ended:
+            done.set_result(None)  # the loop is over; what comes now is late, and no error
+        elif self._mailbox.qsize() >= _MAILBOX_LIMIT:
             message = f"Too many events of tuning job {self.name} are waiting; retry later."
             done.set_exception(Overloaded(message, retry_after=timedelta(seconds=1)))
         else:
@@ -113,7 +115,10 @@ class Coordinator:
         except TimeoutError:
             done = asyncio.get_running_loop().create_future()
             group = [_Item(ev.DeadlinePassed(), None, done)]
-        while len(group) < _GROUP_LIMIT and not self._mailbox.empty():
+        # A commit records one request id, so that an event with one is the last of its group.
+        while (
+            len(group) < _GROUP_LIMIT and group[-1].request_id is None and not self._mailbox.empty()
+        ):
             group.append(self._mailbox.get_nowait())
         return group
 

@@ -45,6 +45,7 @@ class EmbeddedRunner:
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        process: asyncio.subprocess.Process | None = None
         try:
             while True:
                 if (holder := self._holder()) is not None:
@@ -57,7 +58,7 @@ class EmbeddedRunner:
                 if asyncio.get_running_loop().time() - started_at < _SETTLED_S:
                     await asyncio.sleep(_RESTART_PAUSE_S)
         except asyncio.CancelledError:
-            await asyncio.shield(self._stop())
+            await asyncio.shield(self._stop(process))
             raise
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -92,21 +93,30 @@ class EmbeddedRunner:
         finally:
             os.close(descriptor)
 
-    async def _stop(self) -> None:
-        """Ask the runner to give its trials back and end; insist after their grace."""
+    async def _stop(self, own: asyncio.subprocess.Process | None) -> None:
+        """Ask the runner to give its trials back and end; insist after their grace.
+
+        Args:
+            own: The process that was started last; it may not have got to its lock yet.
+        """
         for sent, patience_s in (
             (signal.SIGTERM, self.stop_grace_s + 15.0),
             (signal.SIGKILL, 5.0),
         ):
-            holder = self._holder()
-            if not holder:
+            child = own if own is not None and own.returncode is None else None
+            told = child.pid if child is not None else self._holder()
+            if not told:
                 return
             try:
-                os.kill(holder, sent)
+                os.kill(told, sent)
             except ProcessLookupError:
                 return
             try:
                 async with asyncio.timeout(patience_s):
+                    if child is not None:
+                        await child.wait()
                     await self._wait_for_lock()
             except TimeoutError:
                 logger.warning("the embedded runner did not end within %g s", patience_s)
+            else:
+                return

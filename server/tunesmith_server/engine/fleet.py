@@ -266,6 +266,7 @@ class Fleet:
         if runner is None:
             return
         runner.away_since = _monotonic()  # once is enough while the losses are written
+        runner.draining = True  # its connection may not have broken yet
         for name, held in tuple(runner.held.items()):
             logger.warning("%s is lost: %s", name, reason)
             lost = ev.RunnerLost(trial_name=name, lease_token=held.lease_token, reason=reason)

@@ -14,7 +14,12 @@ from typing import assert_never
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.errors import InvalidState, ResourceNotFound, TrainingJobNotFound
+from tunesmith_server.domain.errors import (
+    Conflict,
+    InvalidState,
+    ResourceNotFound,
+    TrainingJobNotFound,
+)
 from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
@@ -100,8 +105,9 @@ class Jobs:
         Raises:
             ResourceNotFound: There is no such tuning job.
             InvalidState: It is stopping or has ended.
+            Conflict: The request id was used for something else.
         """
-        if await self._is_repeat(request_id):
+        if await self._is_repeat(request_id, tuning_job_name=name):
             return
         stored = await self.read(name)
         coordinator = self._coordinators.get(stored.job.job_id)
@@ -118,12 +124,14 @@ class Jobs:
         Raises:
             TrainingJobNotFound: There is no such training job.
             InvalidState: It is stopping or has ended.
+            Conflict: The request id was used for something else.
         """
-        if await self._is_repeat(request_id):
-            return
         stored = await self._store.trial(name)
         if stored is None:
             raise TrainingJobNotFound(name)
+        tuning_job_name = stored.job.request.hyper_parameter_tuning_job_name
+        if await self._is_repeat(request_id, tuning_job_name=tuning_job_name):
+            return
         coordinator = self._coordinators.get(stored.job.job.job_id)
         if coordinator is None or stored.trial.status.is_terminal:
             raise InvalidState(
@@ -249,8 +257,21 @@ class Jobs:
         self._start(coordinator.run())
         return coordinator
 
-    async def _is_repeat(self, request_id: str | None) -> bool:
-        return request_id is not None and await self._store.find_request(request_id) is not None
+    async def _is_repeat(self, request_id: str | None, *, tuning_job_name: str) -> bool:
+        """Tell whether this change of a tuning job was made before.
+
+        Raises:
+            Conflict: The request id was used for something else.
+        """
+        used = None if request_id is None else await self._store.find_request(request_id)
+        if used is None:
+            return False
+        if used.lower() != f"commit/{tuning_job_name}".lower():
+            raise Conflict(
+                f"The request id {request_id} was used before, for {used}; a new request needs an "
+                f"id of its own."
+            )
+        return True
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is None:

@@ -35,8 +35,9 @@ class Watch:
     ) -> AsyncIterator[event_pb2.WatchHyperParameterTuningJobResponse]:
         """Give every event above a sequence, in order, and end once the tuning job has ended."""
         while True:
-            changed = self._fan_out.next_change(job_id)
-            is_open = self._is_open(job_id)  # asked before reading, or the last events are missed
+            # Both asked before reading, or the last events are missed.
+            is_open = self._is_open(job_id)
+            changed = self._fan_out.next_change(job_id) if is_open else None
             page = await self._store.events(job_id, after=after, limit=_PAGE)
             for event in page:
                 after = event.sequence
@@ -45,7 +46,7 @@ class Watch:
                     return
             if page:
                 continue
-            if not is_open:
+            if changed is None:
                 return
             try:
                 async with asyncio.timeout(_PATIENCE_S):

@@ -109,6 +109,8 @@ class Messages:
         """Write a training job as DescribeTrainingJob shows it."""
         trial, spec = stored.trial, self.spec(stored.job)
         definition = filled_request(spec, self._site).training_job_definition
+        # SageMaker's SDK reads this member unasked: it is shown, empty, where it was not given.
+        definition.output_data_config.kms_key_id = definition.output_data_config.kms_key_id
         answer = training_job_operations_pb2.DescribeTrainingJobResponse(
             training_job_name=trial.name,
             training_job_arn=self._account.training_job_arn(trial.name),

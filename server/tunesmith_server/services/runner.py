@@ -10,7 +10,7 @@ from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import runner_service_pb2_grpc
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import InvalidRequest, Violation
-from tunesmith_server.domain.validation import check_request
+from tunesmith_server.domain.validation import check_constraints
 from tunesmith_server.engine.fleet import Fleet, Session
 from tunesmith_server.engine.jobs import Jobs
 from tunesmith_server.services.interceptors import Context
@@ -58,11 +58,14 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
             self._fleet.disconnect(hello.instance_id, session)
 
     async def _hello(self, requests: AsyncIterator[pb.ConnectRequest]) -> pb.RunnerHello:
-        async with asyncio.timeout(self._silence_s):
-            first = await anext(requests, pb.ConnectRequest())
+        try:
+            async with asyncio.timeout(self._silence_s):
+                first = await anext(requests, pb.ConnectRequest())
+        except TimeoutError:
+            raise _out_of_order(f"No hello came for {self._silence_s:g} s.") from None
         if not first.HasField("hello"):
             raise _out_of_order("The first message of a runner must be its hello.")
-        check_request(first)
+        _check(first)
         return first.hello
 
     async def _listen(
@@ -82,7 +85,7 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
             session.end(error)
 
     async def _take(self, instance_id: str, request: pb.ConnectRequest, session: Session) -> None:
-        check_request(request)
+        _check(request)
         match request.WhichOneof("message"):
             case "reports":
                 await self._jobs.report(instance_id, map(_event, request.reports.reports))
@@ -98,6 +101,13 @@ class RunnerService(runner_service_pb2_grpc.RunnerServiceServicer):
 
 class _RunnerLeftError(Exception):
     """The runner closed its side of the stream."""
+
+
+def _check(request: pb.ConnectRequest) -> None:
+    """Refuse a message that breaks constraints; members of a later version are let pass."""
+    violations = check_constraints(request)
+    if violations:
+        raise InvalidRequest(violations)
 
 
 def _positions(reports: pb.TrialReports) -> list[pb.TrialPosition]:

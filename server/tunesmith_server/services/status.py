@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -70,6 +72,11 @@ TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
     ),
 }
 
+#: Errors travel in gRPC's trailing metadata, of which clients take 8 KiB by default: message and
+#: details, and both again in the encoded status. More violations than fit are counted, not shown.
+_MESSAGE_BYTES: Final = 1200
+_VIOLATIONS_BYTES: Final = 2400
+
 #: Anything else is a bug, and callers learn nothing of it but the request's id.
 INTERNAL: Final = WireError(code=_C.INTERNAL, http_status=500, reason="InternalFailure")
 
@@ -90,7 +97,7 @@ def rich_status(error: Exception, *, request_id: str) -> status_pb2.Status:
     """Write an error as a ``google.rpc.Status`` with its details."""
     wire = wire_error(error)
     internal = wire is INTERNAL
-    message = f"Internal failure; request id {request_id}." if internal else str(error)
+    message = f"Internal failure; request id {request_id}." if internal else _short(str(error))
     status = status_pb2.Status(code=wire.code.value[0], message=message)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=wire.reason, domain=ERROR_DOMAIN),
@@ -110,11 +117,25 @@ def rich_status(error: Exception, *, request_id: str) -> status_pb2.Status:
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=violation.path, description=violation.message, reason=violation.rule
-            )
-            for violation in error.violations
-        ]
-    )
+    """List the violations, as many as fit; the last entry counts the others."""
+    listed = error_details_pb2.BadRequest()
+    for number, violation in enumerate(error.violations):
+        entry = error_details_pb2.BadRequest.FieldViolation(
+            field=violation.path, description=violation.message, reason=violation.rule
+        )
+        if listed.ByteSize() + entry.ByteSize() > _VIOLATIONS_BYTES and number:
+            more = len(error.violations) - number
+            listed.field_violations.add(description=f"{more} more violations are not shown.")
+            break
+        listed.field_violations.append(entry)
+    return listed
+
+
+def _short(message: str) -> str:
+    """Cut a message to what the metadata takes, in which gRPC escapes all but plain ASCII."""
+    kept = message
+    while len(quote(kept, safe=string.punctuation + " ")) > _MESSAGE_BYTES:
+        kept = kept[: len(kept) * 9 // 10]
+    if kept == message:
+        return message
+    return f"{kept}… ({len(message) - len(kept)} more characters)"

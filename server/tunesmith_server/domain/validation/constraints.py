@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence, Sized
 from typing import TypeVar, cast
 
 import protovalidate
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -100,12 +100,15 @@ def _too_long(member: Member) -> Violation:
 
 def _violation(message: Message, broken: protovalidate.Violation) -> Violation:
     proto = broken.proto
-    path, field = _locate(message, proto.field.elements if proto.field else ())
+    path, where = _locate(message, proto.field.elements if proto.field else ())
     rule_path = [element.field_name for element in proto.rule.elements] if proto.rule else []
     words = None
-    if field is not None:
-        rules = _rules_at(field, rule_path)
-        words = requirement(proto.rule_id, field, rules, broken.field_value)
+    if isinstance(where, FieldDescriptor):
+        rules = _rules_at(where, rule_path)
+        words = requirement(proto.rule_id, where, rules, broken.field_value)
+    elif where is not None:
+        choices = ", ".join(field.json_name for field in where.fields)
+        words = f"Member must have exactly one of [{choices}]"
     words = words or f"Member {proto.message}"
     shown = "null" if proto.rule_id == "required" else f"'{excerpt(broken.field_value)}'"
     if proto.for_key:
@@ -120,15 +123,17 @@ def _worded(path: MemberPath, rule: str, words: str, shown: str) -> Violation:
 
 def _locate(
     message: Message, elements: Sequence[protovalidate.FieldPathElementPb]
-) -> tuple[MemberPath, FieldDescriptor | None]:
+) -> tuple[MemberPath, FieldDescriptor | OneofDescriptor | None]:
     """Follow protovalidate's path, which has the contract's names, to the JSON's names."""
     path, descriptor = MemberPath(), message.DESCRIPTOR
-    field: FieldDescriptor | None = None
+    where: FieldDescriptor | OneofDescriptor | None = None
     for element in elements:
         # The stubs keep the descriptors of protobuf's two implementations apart.
         field = cast("FieldDescriptor | None", descriptor.fields_by_name.get(element.field_name))
-        if field is None:  # a oneof, which is no member
-            return path / element.field_name, None
+        if field is None:
+            oneof = descriptor.oneofs_by_name.get(element.field_name)
+            return path / element.field_name, cast("OneofDescriptor | None", oneof)
+        where = field
         path /= field.json_name
         if element.subscript is not None:
             subscript = element.subscript.value
@@ -136,7 +141,7 @@ def _locate(
             path /= int(subscript) if is_index else Key(str(subscript))
         if (inner := inner_type(field)) is not None:
             descriptor = inner
-    return path, field
+    return path, where
 
 
 def _rules_at(field: FieldDescriptor, rule_path: Sequence[str]) -> Message:

@@ -16,7 +16,7 @@ from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import Violation
-from tunesmith_server.domain.validation.members import Key, Member, walk
+from tunesmith_server.domain.validation.members import Member, walk
 from tunesmith_server.domain.validation.wording import enum_spellings, excerpt
 
 
@@ -36,24 +36,16 @@ class Unserved:
 
 
 def check_served(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Violation, ...]:
-    """List the members that ask for what this release does not serve.
-
-    Nothing inside a refused member is listed again.
-    """
+    """List the members that ask for what this release does not serve."""
     return tuple(_unserved_members(request))
 
 
 def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
     if not request.HasField("training_job_definition") and not request.training_job_definitions:
         yield _refusal("TrainingJobDefinition", _NO_DEFINITION, shown="")
-    refused: tuple[str | int | Key, ...] = ()
     for member in walk(request):
-        steps = member.path.steps
-        if refused and steps[: len(refused)] == refused:
-            continue
         entry = UNSERVED.get(member.path.template)
         if entry is not None and entry.asks(member.value):
-            refused = steps
             yield _refusal(str(member.path), entry, shown=_shown(member))
 
 

@@ -78,6 +78,7 @@ _WORDS: Mapping[str, Callable[[FieldDescriptor, Message], str]] = {
     "repeated.max_items": _length_at_most("max_items"),
     "repeated.min_items": _length_at_least("min_items"),
     "map.max_pairs": _length_at_most("max_pairs"),
+    "map.min_pairs": _length_at_least("min_pairs"),
     "double.finite": lambda _field, _rules: "Member must be a finite number",
 }
 

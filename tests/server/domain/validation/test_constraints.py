@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from google.protobuf import message_factory
@@ -12,6 +13,8 @@ from google.protobuf.message import Message
 import tunesmith.v1
 from buf.validate import validate_pb2
 from tests.server.domain.create_requests import CreateRequest, create_request
+from tunesmith.v1 import search_space_pb2 as space_pb
+from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.validation import check_constraints, check_request
@@ -23,6 +26,23 @@ def only(message: Message) -> Violation:
     return violation
 
 
+PATTERN = "Member must satisfy regular expression pattern:"
+RANGES_AT = "hyperParameterTuningJobConfig.parameterRanges"
+CRITERIA_AT = "hyperParameterTuningJobConfig.tuningJobCompletionCriteria"
+
+
+def limits(request: CreateRequest) -> job_pb.ResourceLimits:
+    return request.hyper_parameter_tuning_job_config.resource_limits
+
+
+def ranges(request: CreateRequest) -> space_pb.ParameterRanges:
+    return request.hyper_parameter_tuning_job_config.parameter_ranges
+
+
+def criteria(request: CreateRequest) -> job_pb.TuningJobCompletionCriteria:
+    return request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+
+
 def set_name(request: CreateRequest, name: str) -> None:
     request.hyper_parameter_tuning_job_name = name
 
@@ -31,110 +51,128 @@ def set_environment(request: CreateRequest, key: str, value: str) -> None:
     request.training_job_definition.environment[key] = value
 
 
-CASES: dict[str, tuple[Callable[[CreateRequest], object], str, str]] = {
-    "too long": (
-        lambda r: set_name(r, "a" * 33),
-        "HyperParameterTuningJobName",
-        f"Value '{'a' * 33}' at 'hyperParameterTuningJobName' failed to satisfy constraint: "
-        "Member must have length less than or equal to 32",
-    ),
-    "pattern": (
-        lambda r: set_name(r, "a_b"),
-        "HyperParameterTuningJobName",
-        "Value 'a_b' at 'hyperParameterTuningJobName' failed to satisfy constraint: Member must "
-        "satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}",
-    ),
-    "missing": (
-        lambda r: r.hyper_parameter_tuning_job_config.resource_limits.ClearField(
-            "max_parallel_training_jobs"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One broken constraint: how it is broken, and what is said."""
+
+    edit: Callable[[CreateRequest], object]
+    path: str
+    at: str
+    shown: str
+    words: str
+
+
+LIMITS = "HyperParameterTuningJobConfig.ResourceLimits"
+LIMITS_AT = "hyperParameterTuningJobConfig.resourceLimits"
+
+CASES = {
+    "too long": Case(
+        edit=lambda r: setattr(
+            r.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective,
+            "metric_name",
+            "a" * 256,
         ),
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
-        "Value null at 'hyperParameterTuningJobConfig.resourceLimits.maxParallelTrainingJobs' "
-        "failed to satisfy constraint: Member must not be null",
+        path="HyperParameterTuningJobConfig.HyperParameterTuningJobObjective.MetricName",
+        at="hyperParameterTuningJobConfig.hyperParameterTuningJobObjective.metricName",
+        shown=f"'{'a' * 120}… (256 characters)'",
+        words="Member must have length less than or equal to 255",
     ),
-    "enum": (
-        lambda r: setattr(r.hyper_parameter_tuning_job_config, "strategy", 77),
-        "HyperParameterTuningJobConfig.Strategy",
-        "Value '77' at 'hyperParameterTuningJobConfig.strategy' failed to satisfy constraint: "
-        "Member must satisfy enum value set: [Bayesian, Random, Hyperband, Grid]",
+    "pattern": Case(
+        edit=lambda r: set_name(r, "a_b"),
+        path="HyperParameterTuningJobName",
+        at="hyperParameterTuningJobName",
+        shown="'a_b'",
+        words=f"{PATTERN} [a-zA-Z0-9](-*[a-zA-Z0-9]){{0,31}}",
     ),
-    "too small": (
-        lambda r: setattr(
-            r.hyper_parameter_tuning_job_config.resource_limits, "max_number_of_training_jobs", -1
-        ),
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs",
-        "Value '-1' at 'hyperParameterTuningJobConfig.resourceLimits.maxNumberOfTrainingJobs' "
-        "failed to satisfy constraint: Member must have value greater than or equal to 1",
+    "missing": Case(
+        edit=lambda r: limits(r).ClearField("max_parallel_training_jobs"),
+        path=f"{LIMITS}.MaxParallelTrainingJobs",
+        at=f"{LIMITS_AT}.maxParallelTrainingJobs",
+        shown="null",
+        words="Member must not be null",
     ),
-    "below a range": (
-        lambda r: setattr(
-            r.hyper_parameter_tuning_job_config.resource_limits, "max_runtime_in_seconds", 119
-        ),
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxRuntimeInSeconds",
-        "Value '119' at 'hyperParameterTuningJobConfig.resourceLimits.maxRuntimeInSeconds' "
-        "failed to satisfy constraint: Member must have value greater than or equal to 120",
+    "enum": Case(
+        edit=lambda r: setattr(r.hyper_parameter_tuning_job_config, "strategy", 77),
+        path="HyperParameterTuningJobConfig.Strategy",
+        at="hyperParameterTuningJobConfig.strategy",
+        shown="'77'",
+        words="Member must satisfy enum value set: [Bayesian, Random, Hyperband, Grid]",
     ),
-    "above a range": (
-        lambda r: setattr(
-            r.hyper_parameter_tuning_job_config.resource_limits, "max_runtime_in_seconds", 10**9
-        ),
-        "HyperParameterTuningJobConfig.ResourceLimits.MaxRuntimeInSeconds",
-        "Value '1000000000' at 'hyperParameterTuningJobConfig.resourceLimits.maxRuntimeInSeconds' "
-        "failed to satisfy constraint: Member must have value less than or equal to 15768000",
+    "too small": Case(
+        edit=lambda r: setattr(limits(r), "max_number_of_training_jobs", -1),
+        path=f"{LIMITS}.MaxNumberOfTrainingJobs",
+        at=f"{LIMITS_AT}.maxNumberOfTrainingJobs",
+        shown="'-1'",
+        words="Member must have value greater than or equal to 1",
     ),
-    "too many": (
-        lambda r: [r.tags.add(key=f"k{n}", value="") for n in range(50)],
-        "Tags",
-        "Value '[51 items]' at 'tags' failed to satisfy constraint: Member must have length less "
-        "than or equal to 50",
+    "below a range": Case(
+        edit=lambda r: setattr(limits(r), "max_runtime_in_seconds", 119),
+        path=f"{LIMITS}.MaxRuntimeInSeconds",
+        at=f"{LIMITS_AT}.maxRuntimeInSeconds",
+        shown="'119'",
+        words="Member must have value greater than or equal to 120",
     ),
-    "member of a list": (
-        lambda r: r.tags.add(key="{", value=""),
-        "Tags[1].Key",
-        "Value '{' at 'tags.2.member.key' failed to satisfy constraint: Member must satisfy "
-        r"regular expression pattern: ([\p{L}\p{Z}\p{N}_.:/=+\-@]*)",
+    "above a range": Case(
+        edit=lambda r: setattr(limits(r), "max_runtime_in_seconds", 10**9),
+        path=f"{LIMITS}.MaxRuntimeInSeconds",
+        at=f"{LIMITS_AT}.maxRuntimeInSeconds",
+        shown="'1000000000'",
+        words="Member must have value less than or equal to 15768000",
     ),
-    "none of a list": (
-        lambda r: r.hyper_parameter_tuning_job_config.parameter_ranges.categorical_parameter_ranges[
-            0
-        ].ClearField("values"),
-        "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[0].Values",
-        "Value null at 'hyperParameterTuningJobConfig.parameterRanges.categoricalParameterRanges."
-        "1.member.values' failed to satisfy constraint: Member must not be null",
+    "too many": Case(
+        edit=lambda r: [r.tags.add(key=f"k{n}", value="") for n in range(50)],
+        path="Tags",
+        at="tags",
+        shown="'[51 items]'",
+        words="Member must have length less than or equal to 50",
     ),
-    "key of a map": (
-        lambda r: set_environment(r, "1a", "x"),
-        "TrainingJobDefinition.Environment['1a']",
-        "Value '1a' at 'trainingJobDefinition.environment.1a.member' failed to satisfy constraint: "
-        "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: "
-        "[a-zA-Z_][a-zA-Z0-9_]*]",
+    "member of a list": Case(
+        edit=lambda r: r.tags.add(key="{", value=""),
+        path="Tags[1].Key",
+        at="tags.2.member.key",
+        shown="'{'",
+        words=PATTERN + r" ([\p{L}\p{Z}\p{N}_.:/=+\-@]*)",
     ),
-    "value of a map": (
-        lambda r: set_environment(r, "A", "x" * 513),
-        "TrainingJobDefinition.Environment.A",
-        f"Value '{'x' * 120}… (513 characters)' at 'trainingJobDefinition.environment.A.member' "
-        "failed to satisfy constraint: Member must have length less than or equal to 512",
+    "none of a list": Case(
+        edit=lambda r: ranges(r).categorical_parameter_ranges[0].ClearField("values"),
+        path="HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[0].Values",
+        at=f"{RANGES_AT}.categoricalParameterRanges.1.member.values",
+        shown="null",
+        words="Member must not be null",
     ),
-    "not finite": (
-        lambda r: setattr(
-            r.hyper_parameter_tuning_job_config.tuning_job_completion_criteria,
-            "target_objective_metric_value",
-            float("nan"),
-        ),
-        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue",
-        "Value 'nan' at 'hyperParameterTuningJobConfig.tuningJobCompletionCriteria."
-        "targetObjectiveMetricValue' failed to satisfy constraint: Member must be a finite number",
+    "key of a map": Case(
+        edit=lambda r: set_environment(r, "1a", "x"),
+        path="TrainingJobDefinition.Environment['1a']",
+        at="trainingJobDefinition.environment.1a.member",
+        shown="'1a'",
+        words=f"Map keys must satisfy constraint: [{PATTERN} [a-zA-Z_][a-zA-Z0-9_]*]",
+    ),
+    "value of a map": Case(
+        edit=lambda r: set_environment(r, "A", "x" * 513),
+        path="TrainingJobDefinition.Environment.A",
+        at="trainingJobDefinition.environment.A.member",
+        shown=f"'{'x' * 120}… (513 characters)'",
+        words="Member must have length less than or equal to 512",
+    ),
+    "not finite": Case(
+        edit=lambda r: setattr(criteria(r), "target_objective_metric_value", float("nan")),
+        path="HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue",
+        at=f"{CRITERIA_AT}.targetObjectiveMetricValue",
+        shown="'nan'",
+        words="Member must be a finite number",
     ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_broken_constraint_is_told_in_sagemakers_words(case: str) -> None:
-    edit, path, message = CASES[case]
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_broken_constraint_is_told_in_sagemakers_words(case: Case) -> None:
     request = create_request()
-    edit(request)
+    case.edit(request)
     violation = only(request)
-    assert (violation.path, violation.message) == (path, message)
+    assert violation.path == case.path
+    assert violation.message == (
+        f"Value {case.shown} at '{case.at}' failed to satisfy constraint: {case.words}"
+    )
     assert violation.is_constraint
     assert not violation.unimplemented
 
@@ -218,7 +256,7 @@ def messages() -> Iterator[Descriptor]:
             ).DESCRIPTOR.message_types_by_name.values()
 
 
-@pytest.mark.parametrize("descriptor", messages(), ids=lambda each: each.name)
+@pytest.mark.parametrize("descriptor", list(messages()), ids=lambda each: each.name)
 def test_an_empty_message_of_any_type_can_be_checked(descriptor: Descriptor) -> None:
     message = message_factory.GetMessageClass(descriptor)()
     for violation in check_constraints(message):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER
 from tunesmith_server.domain.validation.draft import CONFIG, LIMITS, Draft
 from tunesmith_server.domain.validation.rules.strategy import GRID
 from tunesmith_server.domain.validation.search_space import Finding, named_ranges
 from tunesmith_server.domain.validation.wording import excerpt
 
-OBJECTIVE_NAME = "_tuning_objective_metric"
 """The hyperparameter that every trial is given beside its own: the objective metric's name."""
 
 MAX_TUNED = 30
@@ -63,12 +63,14 @@ def tuned_are_not_static(draft: Draft) -> Iterator[Finding]:
 
 def reserved_names_are_free(draft: Draft) -> Iterator[Finding]:
     """The name under which trials learn the objective belongs to the service."""
-    message = f"{OBJECTIVE_NAME} is set by the service for every training job; leave it out"
+    message = (
+        f"{OBJECTIVE_HYPER_PARAMETER} is set by the service for every training job; leave it out"
+    )
     for space in draft.spaces:
-        if OBJECTIVE_NAME in space.static:
-            yield Finding(path=f"{space.static_path}.{OBJECTIVE_NAME}", message=message)
+        if OBJECTIVE_HYPER_PARAMETER in space.static:
+            yield Finding(path=f"{space.static_path}.{OBJECTIVE_HYPER_PARAMETER}", message=message)
         for path, each in named_ranges(space.ranges, space.path):
-            if each.name == OBJECTIVE_NAME:
+            if each.name == OBJECTIVE_HYPER_PARAMETER:
                 yield Finding(path=f"{path}.Name", message=message)
 
 
@@ -100,7 +102,7 @@ def hyperparameters_are_few_enough(draft: Draft) -> Iterator[Finding]:
             yield Finding(
                 path=space.static_path,
                 message=f"There are {count} hyperparameters: {len(space.static)} static, {tuned} "
-                f"tuned, and {OBJECTIVE_NAME}; at most {MAX_HYPER_PARAMETERS} can be",
+                f"tuned, and {OBJECTIVE_HYPER_PARAMETER}; at most {MAX_HYPER_PARAMETERS} can be",
             )
 
 

@@ -1,0 +1,408 @@
+"""The commands against a scripted service: what they print where, and how they exit."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import grpc
+import pytest
+from click.testing import CliRunner, Result
+from google.rpc import error_details_pb2
+
+from tests.clients.fake_tuning_service import FakeTuningService, refused, serving_in_thread
+from tests.server.cli.cli_events import (
+    described,
+    described_training_job,
+    summary,
+    trial,
+    whole_job,
+)
+from tunesmith.aws_json import from_aws
+from tunesmith.v1.training_job_operations_pb2 import (
+    ListTrainingJobsForHyperParameterTuningJobResponse as TrainingJobs,
+)
+from tunesmith.v1.training_job_operations_pb2 import StopTrainingJobResponse
+from tunesmith.v1.tuning_service_pb2 import (
+    CreateHyperParameterTuningJobResponse,
+    DeleteHyperParameterTuningJobResponse,
+    ListHyperParameterTuningJobsResponse,
+    StopHyperParameterTuningJobResponse,
+)
+from tunesmith_server.cli import main
+
+CREATE = "CreateHyperParameterTuningJob"
+DESCRIBE = "DescribeHyperParameterTuningJob"
+TRAINING_JOBS = "ListTrainingJobsForHyperParameterTuningJob"
+NOWHERE = "127.0.0.1:9"
+ARN = "arn:aws:sagemaker:local:0:hyper-parameter-tuning-job/digits"
+
+
+@pytest.fixture
+def service() -> FakeTuningService:
+    jobs = {
+        "TrainingJobSummaries": [
+            summary(1, "Completed", value=0.9),
+            summary(2, "Failed", reason="AlgorithmError: Exit Code: 1"),
+        ]
+    }
+    return FakeTuningService(
+        answers={
+            CREATE: [CreateHyperParameterTuningJobResponse(hyper_parameter_tuning_job_arn=ARN)],
+            DESCRIBE: [described("Completed", best=1)],
+            TRAINING_JOBS: [from_aws(jobs, TrainingJobs)],
+            "DescribeTrainingJob": [described_training_job(1)],
+        },
+    )
+
+
+@pytest.fixture
+def server(service: FakeTuningService) -> Iterator[str]:
+    with serving_in_thread(service) as address:
+        yield address
+
+
+@pytest.fixture
+def request_file(tmp_path: Path) -> Path:
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({"HyperParameterTuningJobName": "digits"}))
+    return path
+
+
+def run(*arguments: str | Path, text: str | None = None) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=text)
+
+
+def test_the_commands_are_those_that_are_promised() -> None:
+    assert set(main.commands) == {"serve", "runner", "tune", "jobs", "check-metrics"}
+    jobs = main.commands["jobs"]
+    assert isinstance(jobs, click.Group)
+    assert set(jobs.commands) == {
+        "list",
+        "describe",
+        "watch",
+        "stop",
+        "delete",
+        "trials",
+        "logs",
+        "export",
+    }
+
+
+def test_tune_shows_progress_on_standard_error_and_the_best_on_standard_output(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.streams = [whole_job()]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 0, done.output
+    assert f"Best training job: {trial(1)}" in done.stdout
+    assert "Model artifact: file:///m/" in done.stdout
+    assert f"[1/4]  {trial(1)}" in done.stderr
+    assert "[1/4]" not in done.stdout
+
+
+def test_tune_of_a_job_that_fails_exits_with_1_and_its_reasons(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.streams = [whole_job("Failed")]
+    service.answers[DESCRIBE] = [described(), described("Failed")]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 1
+    assert "FailureReason: No training job succeeded." in done.stderr
+    assert f"{trial(2)}: AlgorithmError: Exit Code: 1" in done.stderr
+    assert "    | ValueError: bad" in done.stderr
+
+
+def test_tune_can_print_the_wire_form(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.streams = [whole_job()]
+    done = run("tune", request_file, "--server", server, "--json")
+    assert json.loads(done.stdout)["BestTrainingJob"]["TrainingJobName"] == trial(1)
+
+
+def test_tune_detached_prints_the_arn_and_leaves(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    done = run("tune", request_file, "--server", server, "--detach", "--name", "other")
+    assert (done.exit_code, done.stdout) == (0, f"{ARN}\n")
+    assert service.calls[0].request.hyper_parameter_tuning_job_name == "other"
+
+
+def test_tune_refuses_a_misspelt_request_with_all_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("HyperParameterTuningJobNam: a\nTags: 1\n")
+    done = run("tune", path, "--server", NOWHERE)
+    assert done.exit_code == 2
+    assert "did you mean 'HyperParameterTuningJobName'" in done.stderr
+    assert "'Tags' is a whole number; expected a list" in done.stderr
+
+
+def test_tune_shows_every_violation_that_the_server_finds(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation
+    violations = [violation(field=f"f{n}", description=f"wrong {n}") for n in range(2)]
+    service.answers[CREATE] = [
+        refused(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "ValidationException",
+            error_details_pb2.BadRequest(field_violations=violations),
+        )
+    ]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 2
+    assert "  - wrong 0\n  - wrong 1\n" in done.stderr
+
+
+def test_tune_with_a_taken_name_says_how_to_give_another(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.answers[CREATE] = [refused(grpc.StatusCode.ALREADY_EXISTS, "ResourceInUse")]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 2
+    assert "--name NAME" in done.stderr
+
+
+def test_tune_says_that_another_server_has_another_configuration(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    (request_file.parent / "tunesmith.toml").write_text("")
+    service.answers[CREATE] = [refused(grpc.StatusCode.INVALID_ARGUMENT, "ValidationException")]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 2
+    assert "tunesmith serve --config" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--embedded", "--data-dir=/tmp"])
+def test_tune_with_a_server_takes_no_options_of_an_embedded_one(
+    request_file: Path, option: str
+) -> None:
+    assert run("tune", request_file, "--server", NOWHERE, option).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs", "list"),
+        ("jobs", "describe", "digits"),
+        ("jobs", "watch", "digits"),
+        ("jobs", "logs", trial(1)),
+        ("jobs", "export", "digits"),
+    ],
+)
+def test_without_a_server_commands_exit_with_3(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, "--server", NOWHERE)
+    assert done.exit_code == 3
+    assert f"no Tunesmith server answers at {NOWHERE}" in done.stderr
+    assert "tunesmith serve" in done.stderr
+
+
+def test_a_job_that_is_not_there_exits_with_2(service: FakeTuningService, server: str) -> None:
+    service.answers[DESCRIBE] = [refused(grpc.StatusCode.NOT_FOUND, "ResourceNotFound")]
+    done = run("jobs", "describe", "digits", "--server", server)
+    assert (done.exit_code, done.stderr) == (2, "Error: because of ResourceNotFound\n")
+
+
+def test_jobs_list_is_a_table_or_the_wire_form(service: FakeTuningService, server: str) -> None:
+    wire = {
+        "HyperParameterTuningJobName": "digits",
+        "HyperParameterTuningJobStatus": "InProgress",
+        "Strategy": "Random",
+        "CreationTime": 1_800_000_000.0,
+        "TrainingJobStatusCounters": {"InProgress": 2, "Completed": 5},
+    }
+    page = {"HyperParameterTuningJobSummaries": [wire]}
+    service.answers["ListHyperParameterTuningJobs"] = [
+        from_aws(page, ListHyperParameterTuningJobsResponse)
+    ]
+    table = run("jobs", "list", "--server", server, "--status", "InProgress").stdout.splitlines()
+    assert table[1].split() == ["digits", "InProgress", "2027-01-15T08:00:00Z", "2", "5", "0", "0"]
+    shown = json.loads(run("jobs", "list", "--server", server, "--json").stdout)
+    assert shown["HyperParameterTuningJobSummaries"][0]["HyperParameterTuningJobName"] == "digits"
+
+
+def test_jobs_list_refuses_a_status_that_is_none(server: str) -> None:
+    done = run("jobs", "list", "--server", server, "--status", "Running")
+    assert done.exit_code == 2
+    assert "[Completed, InProgress, Failed" in done.stderr
+
+
+def test_jobs_describe_tells_tuning_jobs_and_training_jobs_apart(
+    service: FakeTuningService, server: str
+) -> None:
+    tuning_job = json.loads(run("jobs", "describe", "digits", "--server", server, "--json").stdout)
+    assert tuning_job["HyperParameterTuningJobName"] == "digits"
+    training_job = run("jobs", "describe", trial(1), "--server", server).stdout
+    assert f"TrainingJobName: {trial(1)}" in training_job
+    assert "  S3ModelArtifacts: file:///m/" in training_job
+    service.answers["DescribeTrainingJob"] = [
+        refused(grpc.StatusCode.NOT_FOUND, "ValidationException")
+    ]
+    odd = run("jobs", "describe", trial(1), "--server", server, "--json").stdout
+    assert json.loads(odd)["HyperParameterTuningJobName"] == "digits"
+
+
+def test_jobs_watch_streams_events_as_lines_of_json(
+    service: FakeTuningService, server: str
+) -> None:
+    service.streams = [whole_job()]
+    done = run("jobs", "watch", "digits", "--server", server, "--json")
+    assert done.exit_code == 0
+    assert [json.loads(line)["Sequence"] for line in done.stdout.splitlines()] == list(range(1, 10))
+
+
+def test_jobs_watch_of_a_failing_job_exits_with_1(service: FakeTuningService, server: str) -> None:
+    service.streams = [whole_job("Failed")]
+    service.answers[DESCRIBE] = [described(), described("Failed")]
+    assert run("jobs", "watch", "digits", "--server", server).exit_code == 1
+
+
+def test_jobs_stop_and_delete_say_on_standard_error_what_they_did(
+    service: FakeTuningService, server: str
+) -> None:
+    service.answers["StopHyperParameterTuningJob"] = [StopHyperParameterTuningJobResponse()]
+    service.answers["StopTrainingJob"] = [StopTrainingJobResponse()]
+    service.answers["DeleteHyperParameterTuningJob"] = [DeleteHyperParameterTuningJobResponse()]
+    for arguments in (("stop", "digits"), ("stop", trial(1)), ("delete", "digits")):
+        done = run("jobs", *arguments, "--server", server)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert arguments[1] in done.stderr
+    assert [call.operation for call in service.calls] == [
+        "StopHyperParameterTuningJob",
+        "DescribeTrainingJob",
+        "StopTrainingJob",
+        "DeleteHyperParameterTuningJob",
+    ]
+
+
+def test_jobs_trials_lists_training_jobs(server: str) -> None:
+    lines = run("jobs", "trials", "digits", "--server", server).stdout.splitlines()
+    assert lines[1].split() == [
+        trial(1),
+        "Completed",
+        "accuracy=0.9",
+        "4.0",
+        "s",
+        "act=relu",
+        "lr=0.123457",
+    ]
+    shown = json.loads(run("jobs", "trials", "digits", "--server", server, "--json").stdout)
+    assert [job["TrainingJobStatus"] for job in shown["TrainingJobSummaries"]] == [
+        "Completed",
+        "Failed",
+    ]
+
+
+def test_jobs_logs_of_a_tuning_job_name_the_training_job_in_each_line(
+    service: FakeTuningService, server: str
+) -> None:
+    service.streams = [whole_job()]
+    assert run("jobs", "logs", "digits", "--server", server).stdout.splitlines() == [
+        f"{trial(1)}  epoch 1",
+        f"{trial(1)}  accuracy=0.9",
+        f"{trial(2)}  Traceback",
+        f"{trial(2)}  ValueError: bad",
+    ]
+
+
+def test_jobs_logs_of_a_training_job_are_its_output_and_end_with_it(
+    service: FakeTuningService, server: str
+) -> None:
+    service.streams = [[*whole_job()[:-2], TimeoutError()]]
+    logs = run("jobs", "logs", trial(1), "--server", server).stdout
+    assert logs == "epoch 1\naccuracy=0.9\n"
+    assert service.calls[-1].request.hyper_parameter_tuning_job_name == "digits"
+
+
+def test_jobs_export_is_csv_of_hyperparameters_metrics_and_times(
+    service: FakeTuningService, server: str
+) -> None:
+    service.answers["DescribeTrainingJob"] = [
+        described_training_job(1),
+        described_training_job(2, reason='says "no", twice\nand more'),
+    ]
+    exported = run("jobs", "export", "digits", "--server", server).stdout
+    rows = list(csv.DictReader(io.StringIO(exported)))
+    assert list(rows[0]) == [
+        "TrainingJobName",
+        "TrainingJobStatus",
+        "CreationTime",
+        "TrainingStartTime",
+        "TrainingEndTime",
+        "TrainingTimeInSeconds",
+        "FailureReason",
+        "hyperparameter.act",
+        "hyperparameter.lr",
+        "metric.accuracy",
+    ]
+    assert rows[0]["hyperparameter.lr"] == "0.123456789"
+    assert rows[0]["metric.accuracy"] == "0.9"
+    assert rows[1]["FailureReason"] == 'says "no", twice\nand more'
+
+
+def test_jobs_export_can_be_the_wire_form(server: str) -> None:
+    shown = json.loads(run("jobs", "export", "digits", "--server", server, "--json").stdout)
+    assert [job["TrainingJobName"] for job in shown] == [trial(1), trial(1)]
+
+
+def test_check_metrics_shows_matches_and_the_value_that_would_count() -> None:
+    done = run("check-metrics", "--regex", "acc=([0-9.]+)", text="a\nacc=0.5\nacc=0.75\nacc: 1\n")
+    assert done.exit_code == 0
+    assert "line 2: 0.5  in  acc=0.5" in done.stdout
+    assert "Last value, which would be the objective: 0.75" in done.stdout
+    assert "line 4: acc: 1" in done.stdout
+
+
+def test_check_metrics_without_a_match_exits_with_1_and_shows_what_came_near(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("epoch 1 val_acc: 0.5\nacc=high\n")
+    done = run("check-metrics", "--regex", "acc=(.*)", log)
+    assert done.exit_code == 1
+    assert "captures 'high', which is no number" in done.stdout
+    assert "not found  =(.*)" in done.stdout
+
+
+def test_check_metrics_refuses_what_re2_does_not_take() -> None:
+    done = run("check-metrics", "--regex", "(a)(?=b)", text="")
+    assert done.exit_code == 2
+    assert "RE2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("serve", "--http", "127.0.0.1:0"), "not served yet"),
+        (("serve", "--grpc", "0.0.0.0:7070"), "loopback"),
+        (("serve", "--grpc", "nonsense"), "HOST:PORT"),
+        (("serve", "--config", "/nonexistent/t.toml"), "No such file"),
+        (("runner",), "--server HOST:PORT"),
+        (("runner", "--server", "nonsense"), "HOST:PORT"),
+        (("runner", "--server", "h:1", "--label", "x"), "not K=V"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line_and_exits_with_2(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_help_is_quick_because_it_imports_next_to_nothing() -> None:
+    program = (
+        "import sys\nfrom tunesmith_server.cli import main\n"
+        "try: main(['tune', '--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'grpc', 'google.protobuf', 'rich', 'pydantic', 'yaml', 'uvloop', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,70 @@
+"""Make what a tuning job asks for, for tests of what becomes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
+from tunesmith_server.domain.names import Account
+from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
+
+CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+SPACE = SearchSpace(
+    (
+        Continuous(name="learning_rate", lo=1e-5, hi=1e-1, scaling=Scaling.LOGARITHMIC),
+        Integer(name="depth", lo=2, hi=12),
+        Categorical(name="booster", values=("tree", "linear")),
+    )
+)
+#: Six configurations in all.
+SMALL_SPACE = SearchSpace(
+    (
+        Categorical(name="booster", values=("tree", "linear")),
+        Categorical(name="depth", values=("3", "6", "9")),
+    )
+)
+METRIC = "validation:loss"
+
+
+def job_spec(
+    *,
+    name: str = "digits",
+    jobs: int = 4,
+    parallel: int = 2,
+    maximise: bool = False,
+    max_runtime: timedelta | None = None,
+    space: SearchSpace = SPACE,
+    strategy: Strategy = Strategy.RANDOM,
+    seed: int = 7,
+    definition_name: str | None = None,
+) -> JobSpec:
+    """Ask for a tuning job; the request agrees with what is read off it."""
+    request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
+    config = request.hyper_parameter_tuning_job_config
+    objective = config.hyper_parameter_tuning_job_objective
+    kinds = job_pb.HyperParameterTuningJobObjectiveType
+    objective.type = (
+        kinds.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
+        if maximise
+        else kinds.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MINIMIZE
+    )
+    objective.metric_name = METRIC
+    config.resource_limits.max_number_of_training_jobs = jobs
+    config.resource_limits.max_parallel_training_jobs = parallel
+    if max_runtime is not None:
+        config.resource_limits.max_runtime_in_seconds = int(max_runtime.total_seconds())
+    return JobSpec(
+        request=request,
+        account=Account(),
+        strategy=strategy,
+        goal=Goal(metric_name=METRIC, maximise=maximise),
+        space=space,
+        seed=seed,
+        max_training_jobs=jobs,
+        max_parallel=parallel,
+        max_runtime=max_runtime,
+        definition_name=definition_name,
+    )

@@ -1,0 +1,610 @@
+"""What becomes of a tuning job, rule by rule; any order of events is ``test_lifecycle_machine``'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from tests.server.domain.job_specs import CREATED_AT, job_spec
+from tests.server.domain.tuning_job_driver import Driver
+
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import InvalidState, TrainingJobNotFound
+from tunesmith_server.domain.states import (
+    ObjectiveStatus,
+    SecondaryStatus,
+    TrainingJobStatus,
+    TuningJobStatus,
+)
+from tunesmith_server.domain.tuning_job import Counters
+
+COMPLETED, FAILED, STOPPED = (
+    TuningJobStatus.COMPLETED,
+    TuningJobStatus.FAILED,
+    TuningJobStatus.STOPPED,
+)
+
+
+def driver(*, jobs: int = 4, parallel: int = 2, maximise: bool = False) -> Driver:
+    return Driver(job_spec(jobs=jobs, parallel=parallel, maximise=maximise))
+
+
+def limited(*, jobs: int = 4, parallel: int = 2) -> Driver:
+    return Driver(job_spec(jobs=jobs, parallel=parallel, max_runtime=timedelta(hours=1)))
+
+
+# --- suggestions and limits ---------------------------------------------------------------
+
+
+def test_a_new_tuning_job_asks_for_as_many_suggestions_as_may_run_at_a_time() -> None:
+    job = driver(jobs=4, parallel=3)
+    assert job.commands == [fx.Suggest(first_index=1, count=3)]
+    assert job.state.suggestions_wanted == 3
+
+
+def test_no_more_is_asked_for_than_is_left_to_launch() -> None:
+    assert driver(jobs=2, parallel=5).commands == [fx.Suggest(first_index=1, count=2)]
+
+
+def test_suggestions_become_waiting_trials_in_launch_order() -> None:
+    job = driver(jobs=4, parallel=2)
+    commands = job.suggest()
+    assert commands == [fx.Enqueue(trial=job.trial(1)), fx.Enqueue(trial=job.trial(2))]
+    assert [job.trial(k).parameters["learning_rate"] for k in (1, 2)] == ["1e-3", "2e-3"]
+    assert job.job.launched == 2
+    assert all(t.secondary_status is SecondaryStatus.PENDING for t in job.state.trials.values())
+
+
+def test_each_ended_trial_makes_room_for_one_suggestion_until_all_are_launched() -> None:
+    job = driver(jobs=3, parallel=2)
+    job.suggest()
+    job.assign(1)
+    assert job.end(1)[-1] == fx.Suggest(first_index=3, count=1)
+    job.suggest()
+    job.assign(2)
+    assert not any(isinstance(command, fx.Suggest) for command in job.end(2))
+
+
+def test_one_ask_is_open_at_a_time() -> None:
+    job = driver(jobs=6, parallel=3)
+    job.suggest()
+    job.run(1, 0.5)
+    assert job.state.suggestions_wanted == 1
+    job.run(2, 0.5)
+    assert job.state.suggestions_wanted == 1
+    assert job.suggest()[-1] == fx.Suggest(first_index=5, count=1)
+
+
+def test_what_a_short_answer_left_out_is_asked_for_again() -> None:
+    job = driver(jobs=6, parallel=3)
+    assert job.suggest(1)[-1] == fx.Suggest(first_index=2, count=2)
+
+
+def test_suggestions_that_nobody_asked_for_are_dropped() -> None:
+    job = driver(jobs=9, parallel=2)
+    job.suggest()
+    before = job.state
+    assert job.suggest(2) == []
+    assert job.decide(ev.SuggestionsFailed(reason="late")) == []
+    assert job.state == before
+
+
+def test_more_suggestions_than_asked_for_launch_no_more_trials() -> None:
+    job = driver(jobs=9, parallel=2)
+    job.suggest(5)
+    assert job.job.launched == 2
+
+
+def test_suggestions_for_a_tuning_job_that_ends_are_dropped() -> None:
+    job = driver(jobs=9, parallel=3)
+    job.suggest(1)
+    job.assign(1)
+    job.stop_job()
+    assert job.suggest(2) == []
+    assert job.job.launched == 1
+
+
+def test_an_exhausted_space_ends_the_tuning_job_with_its_last_trial() -> None:
+    job = driver(jobs=9, parallel=2)
+    job.suggest(1, exhausted=True)
+    assert job.state.suggestions_wanted == 0
+    job.run(1, 0.5)
+    assert job.job.status is COMPLETED
+    assert job.job.exhausted
+
+
+def test_a_space_that_turns_out_to_be_exhausted_after_the_last_trial_completes_at_once() -> None:
+    job = driver(jobs=9, parallel=1)
+    job.suggest()
+    job.run(1, 0.5)
+    job.suggest(0, exhausted=True)
+    assert job.job.status is COMPLETED
+
+
+def test_an_exhausted_space_whose_trials_all_failed_is_a_failure() -> None:
+    job = driver(jobs=9, parallel=1)
+    job.suggest()
+    job.fail(1)
+    job.suggest(0, exhausted=True)
+    assert job.job.status is FAILED
+    assert job.job.failure_reason is not None
+    assert job.job.failure_reason.startswith("No training job succeeded after 1 attempts.")
+
+
+def test_a_strategy_that_breaks_down_fails_the_tuning_job_and_stops_its_trials() -> None:
+    job = driver(jobs=9, parallel=3)
+    job.suggest(2)
+    job.assign(1)
+    job.decide(ev.SuggestionsFailed(reason="MemoryError: " + "x" * 2000))
+    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    assert job.trial(1).status is TrainingJobStatus.STOPPING
+    assert job.trial(2).status is TrainingJobStatus.STOPPED
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.job.status is FAILED
+    assert job.job.failure_reason is not None
+    assert job.job.failure_reason.startswith("InternalServerError: MemoryError: x")
+    assert len(job.job.failure_reason) == 1024
+
+
+# --- the end, and what decides it ---------------------------------------------------------
+
+
+def test_a_tuning_job_completes_with_its_last_training_job() -> None:
+    job = driver(jobs=2, parallel=2)
+    job.suggest()
+    job.run(1, 0.5)
+    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    job.run(2, 0.25)
+    assert job.job.status is COMPLETED
+    assert job.job.ended_at == job.now
+    assert job.job.failure_reason is None
+
+
+def test_five_failures_without_a_success_fail_the_tuning_job_once_the_rest_has_stopped() -> None:
+    job = driver(jobs=50, parallel=3)
+    job.suggest()
+    for index in (1, 2, 3, 4):
+        job.fail(index)
+        job.suggest()
+    job.assign(5)
+    job.assign(6)
+    commands = job.end(5, ev.Outcome.FAILED)
+    stop = fx.StopOnRunner(trial_name=job.name(6), lease_token=1, instance_id="a-1")
+    assert stop in commands
+    assert fx.Withdraw(trial_name=job.name(7)) in commands
+    assert not any(isinstance(command, fx.Suggest) for command in commands)
+    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    assert job.trial(7).status is TrainingJobStatus.STOPPED
+    job.end(6, ev.Outcome.STOPPED)
+    assert job.job.status is FAILED
+    assert job.job.failure_reason == (
+        "No training job succeeded after 5 attempts. "
+        "Please take a look at the training job failures to get more details."
+    )
+
+
+def test_five_failures_after_a_success_do_not_matter() -> None:
+    job = driver(jobs=7, parallel=1)
+    job.suggest()
+    job.run(1, 0.5)
+    for index in range(2, 8):
+        job.suggest()
+        job.fail(index)
+    assert job.job.status is COMPLETED
+    assert job.job.counters.non_retryable_error == 6
+
+
+def test_a_fifth_training_job_that_succeeds_saves_the_tuning_job() -> None:
+    job = driver(jobs=6, parallel=1)
+    for index in (1, 2, 3, 4):
+        job.suggest()
+        job.fail(index)
+    job.suggest()
+    job.run(5, 0.5)
+    job.suggest()
+    job.fail(6)
+    assert job.job.status is COMPLETED
+
+
+def test_fewer_than_five_training_jobs_that_all_failed_are_a_failure() -> None:
+    job = driver(jobs=3, parallel=3)
+    job.suggest()
+    for index in (3, 1, 2):
+        job.fail(index, retryable=index == 1)
+    assert job.job.status is FAILED
+    assert job.job.failure_reason == (
+        "No training job succeeded after 3 attempts. "
+        "Please take a look at the training job failures to get more details."
+    )
+
+
+def test_training_jobs_that_a_caller_stopped_are_no_success_and_no_failure() -> None:
+    job = driver(jobs=50, parallel=1)
+    job.suggest()
+    job.stop(1)
+    for index in range(2, 7):
+        assert job.job.status is TuningJobStatus.IN_PROGRESS
+        job.suggest()
+        job.fail(index)
+    assert job.job.status is FAILED
+    every_one_stopped = driver(jobs=2, parallel=2)
+    every_one_stopped.suggest()
+    every_one_stopped.stop(1)
+    every_one_stopped.stop(2)
+    assert every_one_stopped.job.status is COMPLETED
+
+
+def test_a_stopped_training_job_with_an_objective_is_a_success() -> None:
+    job = driver(jobs=6, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.emit(1, 0.5)
+    job.stop(1)
+    job.end(1, ev.Outcome.STOPPED)
+    for index in range(2, 7):
+        job.suggest()
+        job.fail(index)
+    assert job.job.status is COMPLETED
+
+
+def test_a_training_job_that_completes_without_an_objective_is_a_success_and_never_best() -> None:
+    job = driver(jobs=1, parallel=1)
+    job.suggest()
+    job.run(1)
+    assert job.job.status is COMPLETED
+    assert job.job.best is None
+    assert job.trial(1).objective_status is ObjectiveStatus.FAILED
+
+
+def test_the_tuning_jobs_time_limit_stops_what_runs_and_completes_it() -> None:
+    job = limited(jobs=4, parallel=2)
+    job.suggest()
+    job.assign(1)
+    assert job.state.deadline == CREATED_AT + timedelta(hours=1)
+    job.reach_deadline()
+    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    assert job.state.deadline is None
+    assert job.trial(1).status is TrainingJobStatus.STOPPING
+    assert job.trial(2).status is TrainingJobStatus.STOPPED
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.job.status is COMPLETED
+    assert job.job.launched == 2
+
+
+def test_a_deadline_with_nothing_on_a_runner_completes_the_tuning_job_at_once() -> None:
+    job = limited()
+    job.suggest()
+    job.reach_deadline()
+    assert job.job.status is COMPLETED
+    assert job.job.counters == Counters(stopped=2, objective_failed=2)
+
+
+def test_a_deadline_that_has_not_come_changes_nothing() -> None:
+    for job in (limited(), driver()):
+        before = job.state
+        assert job.decide(ev.DeadlinePassed()) == []
+        assert job.state == before
+
+
+# --- stopping -----------------------------------------------------------------------------
+
+
+def test_a_stopped_tuning_job_is_stopping_until_its_last_trial_has_ended() -> None:
+    job = driver(jobs=4, parallel=3)
+    job.suggest()
+    job.assign(1)
+    job.assign(2, host="b")
+    commands = job.stop_job()
+    assert job.job.status is TuningJobStatus.STOPPING
+    assert commands == [
+        fx.StopOnRunner(trial_name=job.name(1), lease_token=1, instance_id="a-1"),
+        fx.StopOnRunner(trial_name=job.name(2), lease_token=1, instance_id="b-1"),
+        fx.Withdraw(trial_name=job.name(3)),
+    ]
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.job.status is TuningJobStatus.STOPPING
+    job.end(2)
+    assert job.job.status is STOPPED
+    assert job.job.counters.completed == 1
+    assert job.job.counters.stopped == 2
+
+
+def test_a_tuning_job_without_trials_on_runners_stops_at_once() -> None:
+    for job in (driver(), Driver(job_spec(), recovered=False)):
+        job.stop_job()
+        assert job.job.status is STOPPED
+        assert job.job.ended_at == job.now
+
+
+def test_a_stop_wins_over_the_end_that_was_decided() -> None:
+    job = limited(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.reach_deadline()
+    job.stop_job()
+    assert job.job.status is TuningJobStatus.STOPPING
+    job.end(1)
+    assert job.job.status is STOPPED
+
+
+def test_a_second_stop_and_a_stop_after_the_end_are_refused_with_the_status() -> None:
+    job = driver(parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.stop_job()
+    with pytest.raises(InvalidState, match=r"already in status Stopping\.$"):
+        job.stop_job()
+    job.end(1)
+    with pytest.raises(InvalidState, match=r"already in status Stopped\.$"):
+        job.stop_job()
+
+
+def test_a_waiting_trial_stops_at_once_and_makes_room() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    commands = job.stop(1)
+    assert commands == [
+        fx.Withdraw(trial_name=job.name(1)),
+        fx.Suggest(first_index=2, count=1),
+    ]
+    assert job.trial(1).secondary_status is SecondaryStatus.STOPPED
+
+
+def test_a_trial_on_a_runner_is_stopping_until_its_runner_says_how_it_ended() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    commands = job.stop(1)
+    assert commands == [
+        fx.StopOnRunner(trial_name=job.name(1), lease_token=1, instance_id="a-1")
+    ]
+    assert job.trial(1).status is TrainingJobStatus.STOPPING
+    with pytest.raises(InvalidState, match="in status Stopping"):
+        job.stop(1)
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.trial(1).status is TrainingJobStatus.STOPPED
+    with pytest.raises(TrainingJobNotFound):
+        job.stop(1)
+
+
+def test_a_trial_past_its_own_time_limit_is_told_to_stop_with_its_tuning_job() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.reach(1, ev.Stage.TRAINING, ev.Stage.STOPPING)
+    assert not job.trial(1).stop_requested
+    commands = job.stop_job()
+    assert commands == [
+        fx.StopOnRunner(trial_name=job.name(1), lease_token=1, instance_id="a-1")
+    ]
+    assert job.trial(1).stop_requested
+    job.end(1, ev.Outcome.RETURNED)
+    assert job.trial(1).status is TrainingJobStatus.STOPPED
+    assert job.job.status is STOPPED
+
+
+# --- runners come and go ------------------------------------------------------------------
+
+
+def test_a_lost_runners_trial_fails_retryably_and_the_tuning_job_goes_on() -> None:
+    job = driver(jobs=2, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.emit(1, 0.5)
+    commands = job.lose(1)
+    assert commands == [
+        fx.Release(trial_name=job.name(1), instance_id="a-1"),
+        fx.Suggest(first_index=2, count=1),
+    ]
+    assert job.trial(1).failure_reason == "InternalServerError: the runner a was restarted"
+    assert job.job.counters == Counters(retryable_error=1, objective_failed=1)
+    job.suggest()
+    job.run(2, 0.5)
+    assert job.job.status is COMPLETED
+
+
+def test_a_trial_that_was_to_stop_is_stopped_when_its_runner_is_lost() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.stop_job()
+    job.lose(1)
+    assert job.trial(1).status is TrainingJobStatus.STOPPED
+    assert job.job.status is STOPPED
+
+
+def test_a_returned_trial_waits_again_as_if_it_had_never_begun() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.reach(1, ev.Stage.DOWNLOADING, ev.Stage.TRAINING)
+    job.emit(1, 0.5, 0.25)
+    commands = job.end(1, ev.Outcome.RETURNED)
+    trial = job.trial(1)
+    assert commands == [
+        fx.Release(trial_name=job.name(1), instance_id="a-1"),
+        fx.Enqueue(trial=trial),
+    ], "the old place is free before a new one is looked for, perhaps on the same runner"
+    assert trial.secondary_status is SecondaryStatus.PENDING
+    assert trial.lease is None
+    assert dict(trial.metrics) == {}
+    assert trial.training_started_at is None
+    assert job.decisions.store.measurements.get(trial.name) is None
+    assert trial.story()[-3:] == ("Training", "Interrupted", "Pending")
+    job.run(1, 0.75)
+    assert job.trial(1).lease_token == 2
+    assert job.trial(1).objective_value == 0.75
+    assert job.trial(1).metrics["validation:loss"].step == 1
+    assert job.job.launched == 1
+
+
+def test_a_returned_trial_that_was_to_stop_does_not_wait_again() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.stop(1)
+    job.end(1, ev.Outcome.RETURNED)
+    assert job.trial(1).status is TrainingJobStatus.STOPPED
+
+
+def test_an_assignment_that_comes_after_the_stop_gives_no_lease() -> None:
+    job = driver(jobs=1, parallel=1)
+    job.suggest()
+    job.stop(1)
+    assert job.assign(1) == []
+    assert job.trial(1).lease_token == 0
+
+
+def test_an_assignment_of_a_trial_that_is_held_changes_nothing() -> None:
+    job = driver(parallel=1)
+    job.suggest()
+    job.assign(1, host="a")
+    before = job.state
+    assert job.assign(1, host="b") == []
+    assert job.state == before
+
+
+# --- the best training job ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("maximise", "best"), [(False, 2), (True, 3)])
+def test_the_best_training_job_has_the_least_or_the_greatest_objective(
+    *, maximise: bool, best: int
+) -> None:
+    job = driver(jobs=4, parallel=1, maximise=maximise)
+    for index, value in enumerate((0.5, -0.25, 0.75, 0.0), start=1):
+        job.suggest()
+        job.run(index, value)
+    assert job.job.best == job.trial(best)
+
+
+@pytest.mark.parametrize("maximise", [False, True])
+def test_of_equal_objectives_the_first_to_end_stays_the_best(*, maximise: bool) -> None:
+    job = driver(jobs=3, parallel=3, maximise=maximise)
+    job.suggest()
+    for index in (2, 1, 3):
+        job.run(index, 0.5)
+    assert job.job.best == job.trial(2)
+
+
+def test_only_completed_training_jobs_are_best() -> None:
+    job = driver(jobs=4, parallel=4)
+    job.suggest()
+    for index, outcome in enumerate(
+        (ev.Outcome.STOPPED, ev.Outcome.FAILED, ev.Outcome.MAX_RUNTIME_EXCEEDED), start=1
+    ):
+        job.assign(index)
+        job.emit(index, 0.0)
+        job.end(index, outcome)
+        assert job.job.best is None
+    job.run(4, 1.0)
+    assert job.job.best == job.trial(4)
+    assert job.job.counters == Counters(
+        completed=1, stopped=2, non_retryable_error=1, objective_succeeded=3, objective_failed=1
+    )
+
+
+# --- crashes, lateness, time --------------------------------------------------------------
+
+
+def test_a_recovered_tuning_job_queues_what_waits_and_asks_for_what_it_lacks() -> None:
+    job = driver(jobs=6, parallel=4)
+    job.suggest(3)
+    job.assign(1)
+    commands = job.crash()
+    assert commands == [
+        fx.Enqueue(trial=job.trial(2)),
+        fx.Enqueue(trial=job.trial(3)),
+        fx.Suggest(first_index=4, count=1),
+    ]
+
+
+def test_a_recovered_tuning_job_that_was_stopping_ends_with_its_trials() -> None:
+    job = driver(jobs=6, parallel=2)
+    job.suggest()
+    job.assign(1)
+    job.stop_job()
+    assert job.crash() == []
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.job.status is STOPPED
+
+
+def test_a_recovered_tuning_job_still_has_its_deadline() -> None:
+    job = limited()
+    job.suggest()
+    job.crash()
+    assert job.state.deadline == CREATED_AT + timedelta(hours=1)
+    job.reach_deadline()
+    assert job.job.status is COMPLETED
+
+
+def late_events(job: Driver) -> list[Callable[[], list[fx.Command]]]:
+    return [
+        lambda: job.decide(ev.Recovered()),
+        lambda: job.suggest(2),
+        lambda: job.decide(ev.SuggestionsFailed(reason="late")),
+        lambda: job.assign(1),
+        lambda: job.end(1),
+        lambda: job.lose(1),
+        lambda: job.decide(ev.DeadlinePassed()),
+    ]
+
+
+@pytest.mark.parametrize("end", [COMPLETED, FAILED, STOPPED])
+def test_nothing_happens_after_the_end(end: TuningJobStatus) -> None:
+    job = limited(jobs=1, parallel=1)
+    job.suggest()
+    job.assign(1)
+    if end is STOPPED:
+        job.stop_job()
+    job.end(1, ev.Outcome.FAILED if end is FAILED else ev.Outcome.COMPLETED)
+    assert job.job.status is end
+    before, told = job.job, len(job.decisions.store.events)
+    for late in late_events(job):
+        assert late() == []
+    with pytest.raises(InvalidState):
+        job.stop_job()
+    with pytest.raises(TrainingJobNotFound):
+        job.stop(1)
+    assert job.job == before
+    assert len(job.decisions.store.events) == told
+
+
+def test_a_clock_that_is_set_back_stands_still() -> None:
+    job = driver(jobs=2, parallel=1)
+    job.suggest()
+    job.assign(1)
+    latest = job.trial(1).modified_at
+    job.now = CREATED_AT - timedelta(days=1)
+    job.emit(1, 0.5)
+    job.end(1)
+    trial = job.trial(1)
+    assert trial.ended_at == trial.modified_at == latest
+    assert job.job.modified_at == latest
+    spans = [(t.started_at, t.ended_at) for t in trial.transitions]
+    assert all(ended_at is not None and started_at <= ended_at for started_at, ended_at in spans)
+
+
+# --- watchers -----------------------------------------------------------------------------
+
+
+def test_watchers_are_told_of_every_change_in_order() -> None:
+    job = driver(jobs=1, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.reach(1, ev.Stage.TRAINING)
+    job.report(1, ev.OutputWritten(lines=("epoch 1", "loss=0.5")))
+    job.emit(1, 0.5)
+    job.end(1)
+    told = [event.WhichOneof("event") for event in job.decisions.store.events]
+    assert told == [
+        *("training_job", "tuning_job"),  # launched
+        *("training_job", "training_job"),  # assigned, training
+        *("log", "metric"),
+        *("training_job", "tuning_job"),  # ended
+    ]
+    last = job.decisions.store.events[-1].tuning_job
+    assert last.training_job_status_counters.completed == 1
+    assert last.best_training_job.training_job_name == job.name(1)

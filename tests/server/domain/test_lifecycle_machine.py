@@ -1,0 +1,393 @@
+"""The lifecycle as a state machine: anything that can happen, in any order, with crashes between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.server.domain.job_specs import CREATED_AT, METRIC, job_spec
+from tests.simulation.decisions import Decisions
+from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import InvalidState, SequenceGap, TrainingJobNotFound
+from tunesmith_server.domain.states import (
+    TRAINING_JOB_TRANSITIONS,
+    Cause,
+    SecondaryStatus,
+    TrainingJobStatus,
+    TuningJobStatus,
+)
+from tunesmith_server.domain.trial import Trial
+
+_VALUES = st.sampled_from([0.25, 0.5, 0.5, 0.75, float("nan"), float("inf"), float("-inf")])
+_PICK = st.integers(0, 2**16)
+#: A failure, a stop or a breakdown of the strategy would otherwise end most tuning jobs at once.
+_SELDOM = st.integers(0, 15).map(lambda drawn: drawn == 15)
+
+
+class LifecycleMachine(RuleBasedStateMachine):
+    """Create, suggest, assign, report, end, lose, stop, crash and recover, in any order."""
+
+    #: Events decided by all machines together.
+    decided: ClassVar[int] = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = CREATED_AT
+        self.is_crash_due = False
+        self._create(jobs=6, parallel=3, maximise=False, limited=True)
+
+    # --- tuning jobs ----------------------------------------------------------------------
+
+    def _create(self, *, jobs: int, parallel: int, maximise: bool, limited: bool) -> None:
+        max_runtime = timedelta(hours=1) if limited else None
+        spec = job_spec(jobs=jobs, parallel=parallel, maximise=maximise, max_runtime=max_runtime)
+        self.decisions = Decisions(spec, self.now)
+        self.sent: dict[tuple[str, int], list[ev.TrialReported]] = {}
+        self._recover()
+
+    @precondition(lambda self: self.has_ended)
+    @rule(
+        jobs=st.integers(1, 8),
+        parallel=st.integers(1, 4),
+        maximise=st.booleans(),
+        limited=st.booleans(),
+    )
+    def create(self, *, jobs: int, parallel: int, maximise: bool, limited: bool) -> None:
+        self._create(jobs=jobs, parallel=parallel, maximise=maximise, limited=limited)
+
+    @rule(seldom=_SELDOM)
+    def stop_job(self, *, seldom: bool) -> None:
+        status = self.decisions.state.job.status
+        if status is not TuningJobStatus.IN_PROGRESS:
+            self._refused(ev.JobStopRequested(), InvalidState)
+        elif seldom:
+            self._decide(ev.JobStopRequested())
+
+    @rule(seconds=st.sampled_from([-600.0, -1e-6, 0.0, 1e-6, 1.0, 60.0, 600.0]))
+    def pass_time(self, *, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(seldom=_SELDOM)
+    def reach_deadline(self, *, seldom: bool) -> None:
+        deadline = self.decisions.state.deadline
+        if deadline is None or self._decided_at() < deadline:
+            self._unheeded(ev.DeadlinePassed())
+        if deadline is not None and seldom:
+            self.now = max(self.now, deadline)
+            self._decide(ev.DeadlinePassed())
+            assert self.decisions.state.job.closing is not None
+
+    # --- suggestions ----------------------------------------------------------------------
+
+    @precondition(lambda self: self.ask is not None)
+    @rule(missing=st.sampled_from([0, 0, 0, 1, 2]), exhausted=_SELDOM, seldom=_SELDOM)
+    def suggest(self, *, missing: int, exhausted: bool, seldom: bool) -> None:
+        if seldom and exhausted:
+            self.ask = None
+            self._decide(ev.SuggestionsFailed(reason="LinAlgError: not positive definite"))
+        else:
+            self._answer(missing=missing, exhausted=exhausted)
+
+    def _answer(self, *, missing: int, exhausted: bool) -> None:
+        ask, self.ask = self.ask, None
+        assert ask is not None
+        indices = range(ask.first_index, ask.first_index + max(0, ask.count - missing))
+        answer = ev.SuggestionsArrived(
+            configurations=tuple({"learning_rate": f"{index}e-3"} for index in indices),
+            exhausted=exhausted,
+        )
+        goes_on = self.decisions.state.job.closing is None
+        launched = self.decisions.state.job.launched
+        self._decide(answer)
+        expected = len(indices) if goes_on else 0
+        assert self.decisions.state.job.launched == launched + expected
+
+    @precondition(lambda self: self.ask is None)
+    @rule()
+    def suggest_unasked(self) -> None:
+        answer = ev.SuggestionsArrived(configurations=({"learning_rate": "1"},), exhausted=True)
+        self._unheeded(answer)
+        self._unheeded(ev.SuggestionsFailed(reason="LinAlgError: too late"))
+
+    # --- runners --------------------------------------------------------------------------
+
+    @precondition(lambda self: self.waiting)
+    @rule(pick=_PICK, host=st.sampled_from("ab"))
+    def assign(self, *, pick: int, host: str) -> None:
+        self._assign(sorted(self.waiting)[pick % len(self.waiting)], host)
+
+    def _assign(self, name: str, host: str) -> None:
+        self.waiting.discard(name)
+        self.places[name] = host
+        self._decide(ev.TrialAssigned(trial_name=name, runner_name=host, instance_id=host))
+
+    @rule(pick=_PICK)
+    def assign_what_does_not_wait(self, *, pick: int) -> None:
+        names = [name for name in self.decisions.store.trials if name not in self.waiting]
+        name = names[pick % len(names)] if names else "unknown"
+        self._unheeded(ev.TrialAssigned(trial_name=name, runner_name="c", instance_id="c"))
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK, step=_PICK)
+    def reach_stage(self, *, pick: int, step: int) -> None:
+        trial = self._held(pick)
+        able = [
+            stage
+            for stage in ev.Stage
+            if trial.status is TrainingJobStatus.STOPPING
+            or stage.value == trial.secondary_status
+            or _may_report(trial.secondary_status, SecondaryStatus(stage.value))
+        ]
+        self._report(trial, ev.StageReached(stage=able[step % len(able)]))
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK, value=_VALUES, name=st.sampled_from([METRIC, METRIC, "validation:accuracy"]))
+    def emit_metric(self, *, pick: int, value: float, name: str) -> None:
+        self._report(self._held(pick), ev.MetricEmitted(metric_name=name, value=value))
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK)
+    def write_output(self, *, pick: int) -> None:
+        self._report(self._held(pick), ev.OutputWritten(lines=("epoch 1",)))
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK, outcome=st.sampled_from(ev.Outcome), retryable=st.booleans())
+    def end_trial(self, *, pick: int, outcome: ev.Outcome, retryable: bool) -> None:
+        trial = self._held(pick)
+        failed = outcome is ev.Outcome.FAILED
+        ended = ev.TrialEnded(
+            outcome=outcome,
+            failure_reason="AlgorithmError: Exit Code: 1" if failed else "",
+            retryable=retryable,
+            model_artifacts_uri="file:///models/1" if outcome is ev.Outcome.COMPLETED else "",
+            training_started_at=self.now,
+        )
+        self._report(trial, ended)
+        is_open = self.decisions.store.trials[trial.name].ended_at is None
+        assert is_open == (outcome is ev.Outcome.RETURNED and not trial.stop_requested)
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK)
+    def lose_runner(self, *, pick: int) -> None:
+        trial = self._held(pick)
+        self._decide(self._lost(trial.name, trial.lease_token))
+        ended = self.decisions.store.trials[trial.name]
+        stopped = ended.status is TrainingJobStatus.STOPPED
+        assert ended.ended_at is not None
+        assert stopped == trial.stop_requested
+
+    @precondition(lambda self: self.has_work)
+    @rule(pick=_PICK, ahead=st.integers(2, 5))
+    def report_with_gap(self, *, pick: int, ahead: int) -> None:
+        trial = self._held(pick)
+        report = ev.OutputWritten(lines=("lost?",))
+        self._refused(self._reported(trial, trial.reported_sequence + ahead, report), SequenceGap)
+
+    @precondition(lambda self: self.sent)
+    @rule(pick=_PICK)
+    def report_again(self, *, pick: int) -> None:
+        reports = [report for sent in self.sent.values() for report in sent]
+        self._unheeded(reports[pick % len(reports)])
+
+    @precondition(lambda self: self.decisions.store.trials)
+    @rule(pick=_PICK, off=st.sampled_from([-1, 1]))
+    def report_under_another_lease(self, *, pick: int, off: int) -> None:
+        trials = list(self.decisions.store.trials.values())
+        trial = trials[pick % len(trials)]
+        other = replace(trial, lease_token=trial.lease_token + off)
+        stage = ev.StageReached(stage=ev.Stage.UPLOADING)
+        self._unheeded(self._reported(other, trial.reported_sequence + 1, stage))
+        self._unheeded(self._lost(other.name, other.lease_token))
+
+    # --- callers, crashes -----------------------------------------------------------------
+
+    @precondition(lambda self: self.decisions.store.trials)
+    @rule(pick=_PICK)
+    def stop_trial(self, *, pick: int) -> None:
+        trials = list(self.decisions.store.trials.values())
+        trial = trials[pick % len(trials)]
+        event = ev.TrialStopRequested(trial_name=trial.name)
+        if trial.ended_at is not None:
+            self._refused(event, TrainingJobNotFound)
+        elif trial.status is TrainingJobStatus.STOPPING:
+            self._refused(event, InvalidState)
+        else:
+            self._decide(event)
+            stopped = self.decisions.store.trials[trial.name]
+            assert stopped.stop_requested
+            assert (stopped.ended_at is None) == (trial.lease is not None)
+
+    @rule(after_next_commit=st.booleans())
+    def crash(self, *, after_next_commit: bool) -> None:
+        if after_next_commit:
+            self.is_crash_due = True
+        else:
+            self._recover()
+
+    # --- what must hold -------------------------------------------------------------------
+
+    @invariant()
+    def all_is_durable_and_adds_up(self) -> None:
+        self.decisions.check_durable()
+
+    @invariant()
+    def commands_keep_the_engine_informed(self) -> None:
+        state = self.decisions.state
+        waiting = {
+            name
+            for name, trial in state.trials.items()
+            if trial.secondary_status is SecondaryStatus.PENDING
+        }
+        assert self.waiting == waiting
+        leases = {n: t.lease.instance_id for n, t in state.trials.items() if t.lease is not None}
+        assert self.places == leases
+        to_stop = {(n, t.lease_token) for n, t in state.trials.items() if t.stop_requested}
+        assert to_stop <= self.told_to_stop
+        goes_on = not self.has_ended and state.job.closing is None
+        assert not goes_on or (self.ask.count if self.ask else 0) == state.suggestions_wanted
+
+    # --- helpers --------------------------------------------------------------------------
+
+    @property
+    def has_ended(self) -> bool:
+        return self.decisions.state.job.status.is_terminal
+
+    @property
+    def held(self) -> list[Trial]:
+        return [t for t in self.decisions.state.trials.values() if t.lease is not None]
+
+    @property
+    def has_work(self) -> bool:
+        can_launch = self.ask is not None and self.decisions.state.job.closing is None
+        return not self.is_crash_due and bool(self.held or self.waiting or can_launch)
+
+    def _held(self, pick: int) -> Trial:
+        """Pick a trial that a runner holds; see to it that there is one."""
+        if not self.held and not self.waiting:
+            self._answer(missing=0, exhausted=False)
+        if not self.held:
+            self._assign(sorted(self.waiting)[pick % len(self.waiting)], "a")
+        return self.held[pick % len(self.held)]
+
+    def _decide(self, event: ev.Event) -> None:
+        commands = self.decisions.decide(event, self.now)
+        type(self).decided += 1
+        if self.is_crash_due:
+            self.is_crash_due = False
+            self._recover()
+            return
+        for command in commands:
+            self._act(command)
+
+    def _recover(self) -> None:
+        self.decisions.crash()
+        trials = self.decisions.state.trials
+        self.ask: fx.Suggest | None = None
+        self.waiting: set[str] = set()
+        self.places = {n: t.lease.instance_id for n, t in trials.items() if t.lease is not None}
+        # Runners that connect anew are told.
+        self.told_to_stop = {(n, t.lease_token) for n, t in trials.items() if t.stop_requested}
+        for command in self.decisions.decide(ev.Recovered(), self.now):
+            self._act(command)
+
+    def _act(self, command: fx.Command) -> None:
+        match command:
+            case fx.Suggest():
+                assert self.ask is None, "one ask at a time"
+                assert command.first_index == self.decisions.state.job.launched + 1
+                self.ask = command
+            case fx.Enqueue(trial=trial):
+                assert trial == self.decisions.state.trials[trial.name]
+                assert trial.name not in self.places, "its old place is freed first"
+                self.waiting.add(trial.name)
+            case fx.Withdraw(trial_name=name):
+                self.waiting.discard(name)
+            case fx.Release(trial_name=name, instance_id=instance_id):
+                assert self.places.pop(name) == instance_id
+            case fx.StopOnRunner():
+                self.told_to_stop.add((command.trial_name, command.lease_token))
+
+    def _unheeded(self, event: ev.Event) -> None:
+        """Check that an event changes nothing."""
+        before = self.decisions.state
+        assert self.decisions.decide(event, self.now) == []
+        type(self).decided += 1
+        assert self.decisions.state == before
+
+    def _refused(self, event: ev.Event, error: type[Exception]) -> None:
+        before = self.decisions.state
+        with pytest.raises(error):
+            self.decisions.decide(event, self.now)
+        type(self).decided += 1
+        assert self.decisions.state == before
+
+    def _report(self, trial: Trial, report: ev.Report) -> None:
+        reported = self._reported(trial, trial.reported_sequence + 1, report)
+        self.sent.setdefault((trial.name, trial.lease_token), []).append(reported)
+        self._decide(reported)
+
+    def _reported(self, trial: Trial, sequence: int, report: ev.Report) -> ev.TrialReported:
+        return ev.TrialReported(
+            trial_name=trial.name,
+            lease_token=trial.lease_token,
+            sequence=sequence,
+            reported_at=self.now,
+            report=report,
+        )
+
+    @staticmethod
+    def _lost(name: str, token: int) -> ev.RunnerLost:
+        return ev.RunnerLost(trial_name=name, lease_token=token, reason="the runner is gone")
+
+    def _decided_at(self) -> datetime:
+        changes = [trial.modified_at for trial in self.decisions.state.trials.values()]
+        return max([self.now, self.decisions.state.job.modified_at, *changes])
+
+
+def _may_report(start: SecondaryStatus, end: SecondaryStatus) -> bool:
+    return Cause.RUNNER in TRAINING_JOB_TRANSITIONS.get((start, end), frozenset())
+
+
+def _run(*, examples: int, derandomize: bool) -> int:
+    """Run that many machines of 50 rules each; returns how many events they decided."""
+
+    class Machine(LifecycleMachine):
+        decided: ClassVar[int] = 0
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=derandomize,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return Machine.decided
+
+
+def test_no_order_of_events_breaks_the_lifecycle() -> None:
+    assert _run(examples=150, derandomize=True) >= 5_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_no_order_of_events_breaks_the_lifecycle_in_a_long_run() -> None:
+    assert _run(examples=2_800, derandomize=False) >= 100_000

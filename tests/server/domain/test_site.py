@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.server.domain.create_requests import SITE
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.instance_types import InstanceProfile
+from tunesmith_server.domain.site import MetricDefinition, Site, resolve_algorithm
+
+Specification = definition_pb.HyperParameterAlgorithmSpecification
+
+
+@pytest.mark.parametrize(
+    "specification",
+    [
+        Specification(algorithm_name="forest"),
+        Specification(algorithm_name="arn:aws:sagemaker:x:123456789012:algorithm/forest"),
+        Specification(training_image="registry.example/forest:1"),
+    ],
+)
+def test_a_registered_algorithm_is_found_by_each_of_its_names(specification: Specification) -> None:
+    resolved = resolve_algorithm(specification, SITE)
+    assert resolved.command == ("python", "forest.py")
+    assert resolved.environment == {"THREADS": "1"}
+    assert resolved.metric_definitions == SITE.algorithms["forest"].metric_definitions
+    assert resolved.registered_name == "forest"
+
+
+def test_a_command_line_runs_as_it_stands() -> None:
+    specification = Specification(
+        container_entrypoint=["python", "-u"], container_arguments=["train.py", "--fast"]
+    )
+    specification.metric_definitions.add(name="loss", regex="l=(.*)")
+    resolved = resolve_algorithm(specification, Site())
+    assert resolved.command == ("python", "-u", "train.py", "--fast")
+    assert resolved.metric_definitions == (MetricDefinition(name="loss", regex="l=(.*)"),)
+    assert resolved.registered_name is None
+
+
+def test_a_requests_metrics_extend_and_override_the_algorithms() -> None:
+    specification = Specification(algorithm_name="forest")
+    specification.metric_definitions.add(name="loss", regex="mine=(.*)")
+    specification.metric_definitions.add(name="f1", regex="f1=(.*)")
+    assert resolve_algorithm(specification, SITE).metric_definitions == (
+        MetricDefinition(name="loss", regex="mine=(.*)"),
+        MetricDefinition(name="f1", regex="f1=(.*)"),
+    )
+
+
+def test_an_algorithms_name_keeps_its_case() -> None:
+    with pytest.raises(InvalidRequest, match=r"no algorithm called 'Forest'\. It has forest\."):
+        resolve_algorithm(Specification(algorithm_name="Forest"), SITE)
+
+
+def test_an_image_of_an_algorithm_that_is_gone_is_refused() -> None:
+    site = replace(SITE, algorithms={})
+    with pytest.raises(InvalidRequest) as refusal:
+        resolve_algorithm(Specification(training_image="registry.example/forest:1"), site)
+    assert refusal.value.violations[0].path.endswith(".AlgorithmSpecification.TrainingImage")
+
+
+def test_a_refusal_names_the_definition_it_is_about() -> None:
+    path = "TrainingJobDefinitions[3].AlgorithmSpecification"
+    with pytest.raises(InvalidRequest) as refusal:
+        resolve_algorithm(Specification(algorithm_name="x"), SITE, path=path)
+    assert refusal.value.violations[0].path == f"{path}.AlgorithmName"
+
+
+def test_a_sites_own_profile_comes_before_the_shipped_one() -> None:
+    own = InstanceProfile(vcpus=1, memory_bytes=2**30, gpus=0)
+    site = Site(instance_types={"ml.p3.2xlarge": own})
+    assert site.instance_profile("ml.p3.2xlarge") == own
+    assert site.instance_profile("ml.p3.8xlarge") == Site().instance_profile("ml.p3.8xlarge")
+    assert site.instance_profile("nothing") is None
+
+
+def test_similar_names_are_found_among_all() -> None:
+    site = Site(
+        instance_types={"workstation": InstanceProfile(vcpus=1, memory_bytes=2**30, gpus=0)}
+    )
+    assert site.similar_instance_types("workstaton") == ["workstation"]
+    assert site.similar_instance_types("ml.g5.xlrge")[0] == "ml.g5.xlarge"
+    assert site.similar_instance_types("zzz") == []

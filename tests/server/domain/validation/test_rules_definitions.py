@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.server.domain.create_requests import (
+    MAXIMIZE,
+    add_ranges,
+    create_request,
+    definition,
+    plural_request,
+)
+from tests.server.domain.validation.rule_checks import paths, rule_violations
+from tunesmith.v1 import tuning_job_pb2 as job_pb
+
+CONFIG = "HyperParameterTuningJobConfig"
+OWN_SEARCH = "plural_definitions_have_their_own_search"
+
+
+def test_a_request_has_one_form_of_definition() -> None:
+    request = create_request()
+    request.training_job_definitions.add().CopyFrom(plural_request().training_job_definitions[0])
+    assert paths(request, "definitions_have_one_form") == ["TrainingJobDefinitions"]
+
+
+def test_the_singular_form_has_its_search_in_the_jobs_own_part() -> None:
+    request = create_request()
+    request.training_job_definition.tuning_objective.metric_name = "loss"
+    add_ranges(request.training_job_definition.hyper_parameter_ranges)
+    assert paths(request, "singular_definition_has_no_search_of_its_own") == [
+        "TrainingJobDefinition.TuningObjective",
+        "TrainingJobDefinition.HyperParameterRanges",
+    ]
+
+
+def test_empty_ranges_in_the_singular_form_are_taken() -> None:
+    request = create_request()
+    request.training_job_definition.hyper_parameter_ranges.SetInParent()
+    assert rule_violations(request) == ()
+
+
+def test_the_plural_form_has_its_search_in_the_definitions() -> None:
+    request = plural_request()
+    config = request.hyper_parameter_tuning_job_config
+    config.hyper_parameter_tuning_job_objective.metric_name = "loss"
+    add_ranges(config.parameter_ranges)
+    request.training_job_definitions[1].ClearField("tuning_objective")
+    request.training_job_definitions[1].ClearField("hyper_parameter_ranges")
+    assert paths(request, OWN_SEARCH) == [
+        f"{CONFIG}.HyperParameterTuningJobObjective",
+        f"{CONFIG}.ParameterRanges",
+        "TrainingJobDefinitions[1].TuningObjective",
+        "TrainingJobDefinitions[1].HyperParameterRanges",
+    ]
+
+
+def test_autotune_may_choose_a_definitions_ranges() -> None:
+    request = plural_request()
+    request.training_job_definitions[1].ClearField("hyper_parameter_ranges")
+    request.autotune.mode = job_pb.AUTOTUNE_MODE_ENABLED
+    assert rule_violations(request) == ()
+
+
+def test_definitions_have_names_of_their_own() -> None:
+    request = plural_request()
+    request.training_job_definitions[1].definition_name = "first"
+    request.training_job_definitions.add().CopyFrom(request.training_job_definitions[0])
+    request.training_job_definitions[2].definition_name = ""
+    assert paths(request, "plural_definitions_have_different_names") == [
+        "TrainingJobDefinitions[1].DefinitionName",
+        "TrainingJobDefinitions[2].DefinitionName",
+    ]
+
+
+def test_definitions_agree_on_what_is_better() -> None:
+    request = plural_request()
+    request.training_job_definitions[1].tuning_objective.type = MAXIMIZE
+    assert paths(request, "plural_objectives_have_one_type") == [
+        "TrainingJobDefinitions[1].TuningObjective.Type"
+    ]
+    request.training_job_definitions[0].tuning_objective.type = MAXIMIZE
+    assert rule_violations(request) == ()
+
+
+def test_the_singular_form_needs_an_objective() -> None:
+    request = create_request()
+    request.hyper_parameter_tuning_job_config.ClearField("hyper_parameter_tuning_job_objective")
+    assert paths(request, "objective_is_given") == [f"{CONFIG}.HyperParameterTuningJobObjective"]
+    request.autotune.mode = job_pb.AUTOTUNE_MODE_ENABLED
+    assert rule_violations(request) == ()
+
+
+@pytest.mark.parametrize(("count", "refused"), [(23, []), (24, ["TrainingJobDefinitions"])])
+def test_the_environment_is_limited_over_all_definitions(count: int, refused: list[str]) -> None:
+    request = plural_request()
+    for index in range(count):
+        request.training_job_definitions[0].environment[f"A{index}"] = "1"
+    for index in range(23):
+        request.training_job_definitions[1].environment[f"B{index}"] = "1"
+    assert paths(request, "environments_are_small_enough") == refused
+
+
+def test_one_definition_may_have_all_48_variables() -> None:
+    request = create_request()
+    for index in range(47):
+        request.training_job_definition.environment[f"A{index}"] = "1"
+    assert len(request.training_job_definition.environment) == 48
+    assert rule_violations(request) == ()
+
+
+def test_the_plural_form_excludes_early_stopping_and_warm_start() -> None:
+    request = plural_request()
+    config = request.hyper_parameter_tuning_job_config
+    config.training_job_early_stopping_type = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+    request.warm_start_config.parent_hyper_parameter_tuning_jobs.add(
+        hyper_parameter_tuning_job_name="earlier"
+    )
+    assert paths(request, "plural_excludes_early_stopping") == [
+        f"{CONFIG}.TrainingJobEarlyStoppingType"
+    ]
+    assert paths(request, "plural_excludes_warm_start") == ["WarmStartConfig"]
+    request.ClearField("training_job_definitions")
+    request.training_job_definition.CopyFrom(definition())
+    assert paths(request, "plural_excludes_early_stopping") == []
+    assert paths(request, "plural_excludes_warm_start") == []

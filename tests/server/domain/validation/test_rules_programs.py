@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.server.domain.create_requests import (
+    SITE,
+    CreateRequest,
+    add_channel,
+    create_request,
+    plural_request,
+)
+from tests.server.domain.validation.rule_checks import Edit, found, paths, rule_violations
+from tunesmith_server.domain.validation.search_space import Finding
+
+SPECIFICATION = "TrainingJobDefinition.AlgorithmSpecification"
+
+
+def runs(algorithm: str = "", image: str = "", command: tuple[str, ...] = ()) -> CreateRequest:
+    request = create_request()
+    specification = request.training_job_definition.algorithm_specification
+    specification.algorithm_name = algorithm
+    specification.training_image = image
+    specification.container_entrypoint[:] = command
+    return request
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        runs(algorithm="forest"),
+        runs(algorithm="arn:aws:sagemaker:eu-west-1:123456789012:algorithm/forest"),
+        runs(image="registry.example/forest:1"),
+        runs(command=("sh", "-c", "true")),
+    ],
+)
+def test_each_way_of_naming_a_program_is_taken(request_: CreateRequest) -> None:
+    assert rule_violations(request_) == ()
+
+
+def test_a_program_is_named_once() -> None:
+    request = runs(algorithm="forest", image="registry.example/forest:1", command=("sh",))
+    assert found(request, "program_is_named_once") == [
+        Finding(
+            path=f"{SPECIFICATION}.ContainerEntrypoint",
+            message="AlgorithmName and TrainingImage and ContainerEntrypoint are given; exactly one of "
+            "them says what runs",
+        )
+    ]
+
+
+def test_something_must_run() -> None:
+    assert paths(runs(), "program_is_named_once") == [SPECIFICATION]
+    assert paths(runs(), "objective_metric_is_defined") == []
+
+
+def test_an_unknown_algorithm_is_told_with_the_line_that_registers_it() -> None:
+    (refusal,) = found(runs(algorithm="tree"), "algorithm_is_registered")
+    assert refusal.path == f"{SPECIFICATION}.AlgorithmName"
+    assert "no algorithm called 'tree'" in refusal.message
+    assert '[algorithms.tree] command = ["python", "train.py"]' in refusal.message
+
+
+def test_an_unknown_image_is_told_with_the_line_that_maps_it() -> None:
+    request = runs(image="registry.example/forest:2")
+    (refusal,) = [v for v in rule_violations(request) if v.rule == "algorithm_is_registered"]
+    assert refusal.path == f"{SPECIFICATION}.TrainingImage"
+    assert '[images."registry.example/forest:2"] algorithm = "NAME"' in refusal.message
+    assert refusal.unimplemented
+
+
+def test_a_site_can_refuse_command_lines() -> None:
+    site = replace(SITE, allow_inline_commands=False)
+    assert paths(create_request(), "algorithm_is_registered", site) == [
+        f"{SPECIFICATION}.ContainerEntrypoint"
+    ]
+    assert rule_violations(runs(algorithm="forest"), site) == ()
+
+
+def test_a_command_line_begins_with_a_program() -> None:
+    request = runs(algorithm="forest")
+    specification = request.training_job_definition.algorithm_specification
+    specification.container_arguments.append("--fast")
+    assert paths(request, "entrypoint_names_a_program") == [f"{SPECIFICATION}.ContainerArguments"]
+    request = runs(command=("", "x"))
+    request.training_job_definition.algorithm_specification.container_arguments.append("--fast")
+    assert paths(request, "entrypoint_names_a_program") == [
+        f"{SPECIFICATION}.ContainerEntrypoint[0]"
+    ]
+
+
+def test_the_objective_must_be_among_the_metrics() -> None:
+    request = create_request()
+    objective = request.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective
+    objective.metric_name = "accuracy"
+    assert found(request, "objective_metric_is_defined") == [
+        Finding(
+            path=f"{SPECIFICATION}.MetricDefinitions",
+            message="A metric is required for this hyperparameter tuning job objective. Provide a metric "
+            "in the metric definitions.",
+        )
+    ]
+
+
+def test_an_algorithms_own_metrics_count() -> None:
+    request = runs(algorithm="forest")
+    del request.training_job_definition.algorithm_specification.metric_definitions[:]
+    assert rule_violations(request) == ()
+
+
+def test_each_plural_definition_has_its_metric() -> None:
+    request = plural_request()
+    request.training_job_definitions[1].tuning_objective.metric_name = "accuracy"
+    assert paths(request, "objective_metric_is_defined") == [
+        "TrainingJobDefinitions[1].AlgorithmSpecification.MetricDefinitions"
+    ]
+
+
+@pytest.mark.parametrize(
+    "regex", ["loss=([0-9.]+)", "no group", r"(?P<v>\d+) of (\d+)", "Loss = (.*?);"]
+)
+def test_a_regex_with_any_number_of_groups_is_taken(regex: str) -> None:
+    request = create_request()
+    request.training_job_definition.algorithm_specification.metric_definitions[0].regex = regex
+    assert rule_violations(request) == ()
+
+
+@pytest.mark.parametrize(
+    ("regex", "reason"),
+    [
+        ("loss=(", "missing ): loss=("),
+        ("(?=loss)", "invalid perl operator: (?="),
+        ("(a{1000}){1000}", "invalid repetition size: {1000}"),
+    ],
+)
+def test_a_regex_is_refused_in_re2s_words(regex: str, reason: str) -> None:
+    request = create_request()
+    request.training_job_definition.algorithm_specification.metric_definitions.add(
+        name="other", regex=regex
+    )
+    (refusal,) = found(request, "metric_regexes_compile")
+    assert refusal.path == f"{SPECIFICATION}.MetricDefinitions[1].Regex"
+    assert refusal.message.endswith(f"searched with: {reason}")
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_channel_is_no_way_out_of_its_directory(name: str) -> None:
+    request = create_request()
+    add_channel(request, name)
+    assert paths(request, "channels_have_usable_names") == [
+        "TrainingJobDefinition.InputDataConfig[0].ChannelName"
+    ]
+
+
+def test_channels_have_names_of_their_own() -> None:
+    request = create_request()
+    for name in ("train", "test", "train"):
+        add_channel(request, name)
+    assert paths(request, "channels_have_usable_names") == [
+        "TrainingJobDefinition.InputDataConfig[2].ChannelName"
+    ]
+
+
+def test_a_channel_has_one_source() -> None:
+    request = create_request()
+    add_channel(request)
+    assert rule_violations(request) == ()
+    source = request.training_job_definition.input_data_config[0].data_source
+    source.dataset_source.SetInParent()
+    path = "TrainingJobDefinition.InputDataConfig[0].DataSource"
+    (refusal,) = found(request, "channels_have_one_source")
+    assert refusal.path == path
+    assert refusal.message.startswith("DataSource has S3DataSource and DatasetSource;")
+    source.Clear()
+    assert found(request, "channels_have_one_source")[0].message.startswith(
+        "DataSource has nothing"
+    )
+
+
+NULLS: dict[str, Edit] = {
+    "TrainingJobDefinition.Environment.MODE": lambda r: (
+        r.training_job_definition.environment.update({"MODE": "a\0b"})
+    ),
+    "TrainingJobDefinition.StaticHyperParameters.x": lambda r: (
+        r.training_job_definition.static_hyper_parameters.update({"x": "\0"})
+    ),
+    f"{SPECIFICATION}.ContainerEntrypoint[1]": lambda r: (
+        r.training_job_definition.algorithm_specification.container_entrypoint.insert(1, "\0")
+    ),
+    "TrainingJobDefinition.OutputDataConfig.S3OutputPath": lambda r: setattr(
+        r.training_job_definition.output_data_config, "s3_output_path", "file:///a\0b"
+    ),
+}
+
+
+@pytest.mark.parametrize("path", NULLS)
+def test_a_null_character_is_refused_where_it_is(path: str) -> None:
+    request = create_request()
+    NULLS[path](request)
+    assert paths(request, "text_has_no_null_character") == [path]
+
+
+def test_a_parents_name_is_given_once_and_is_not_the_jobs_own() -> None:
+    request = create_request()
+    parents = request.warm_start_config.parent_hyper_parameter_tuning_jobs
+    for name in ("earlier", "EARLIER", "", "digits-1", "other"):
+        parents.add(hyper_parameter_tuning_job_name=name)
+    assert paths(request, "parents_are_named_once") == [
+        f"WarmStartConfig.ParentHyperParameterTuningJobs[{index}].HyperParameterTuningJobName"
+        for index in (1, 2, 3)
+    ]
+
+
+def test_tags_have_different_keys() -> None:
+    request = create_request()
+    request.tags.add(key="Team", value="a")
+    assert rule_violations(request) == ()
+    request.tags.add(key="team", value="a")
+    assert paths(request, "tag_keys_are_different") == ["Tags[2].Key"]

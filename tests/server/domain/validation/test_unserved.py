@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf.descriptor import Descriptor
+
+from tests.server.domain.create_requests import (
+    BAYESIAN,
+    HYPERBAND,
+    SITE,
+    CreateRequest,
+    add_channel,
+    create_request,
+    grid_request,
+    plural_request,
+)
+from tests.server.domain.validation.rule_checks import Edit
+from tunesmith.v1 import data_source_pb2 as source_pb
+from tunesmith.v1 import resource_config_pb2 as resource_pb
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.validation import check_constraints, validate_create
+from tunesmith_server.domain.validation.members import inner_type
+from tunesmith_server.domain.validation.rules.catalogue import RULES
+from tunesmith_server.domain.validation.unserved import (
+    RULED_OUT,
+    SERVED,
+    UNSERVED,
+    check_served,
+)
+
+WHOLE = frozenset(path for path in (*UNSERVED, *RULED_OUT) if path not in SERVED)
+
+
+def members(descriptor: Descriptor, prefix: str = "") -> Iterator[str]:
+    """Give the path of every member that is not inside one that is refused as a whole."""
+    for field in descriptor.fields:
+        path = f"{prefix}.{field.json_name}" if prefix else field.json_name
+        yield path
+        inner = inner_type(field)
+        if inner is not None and path not in WHOLE:
+            yield from members(inner, f"{path}[]" if field.is_repeated else path)
+
+
+def test_every_member_is_served_or_refused_by_name() -> None:
+    contract = set(members(CreateRequest.DESCRIPTOR))
+    tables = SERVED | set(UNSERVED) | set(RULED_OUT)
+    assert contract - tables == set(), "neither served nor refused"
+    assert tables - contract == set(), "not in the contract"
+
+
+def test_no_member_is_in_two_tables() -> None:
+    assert not SERVED & set(UNSERVED)
+    assert not SERVED & set(RULED_OUT)
+    assert not set(UNSERVED) & set(RULED_OUT)
+
+
+def test_nothing_inside_a_member_that_is_refused_whole_is_in_a_table() -> None:
+    tables = SERVED | set(UNSERVED) | set(RULED_OUT)
+    for whole in WHOLE:
+        assert not [path for path in tables if path.startswith((f"{whole}.", f"{whole}["))]
+
+
+def test_members_that_are_ruled_out_name_a_rule() -> None:
+    assert set(RULED_OUT.values()) <= {rule.__name__ for rule in RULES}
+
+
+def criteria(request: CreateRequest) -> job_pb.TuningJobCompletionCriteria:
+    return request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+
+
+def definition(request: CreateRequest) -> definition_pb.HyperParameterTrainingJobDefinition:
+    return request.training_job_definition
+
+
+def channel(request: CreateRequest) -> definition_pb.Channel:
+    return request.training_job_definition.input_data_config[0]
+
+
+def s3(request: CreateRequest) -> source_pb.S3DataSource:
+    return request.training_job_definition.input_data_config[0].data_source.s3_data_source
+
+
+def resources(request: CreateRequest) -> resource_pb.ResourceConfig:
+    return request.training_job_definition.resource_config
+
+
+def tuning_resources(request: CreateRequest) -> resource_pb.HyperParameterTuningResourceConfig:
+    return request.training_job_definition.hyper_parameter_tuning_resource_config
+
+
+def set_strategy(
+    request: CreateRequest, strategy: job_pb.HyperParameterTuningJobStrategyType.ValueType
+) -> None:
+    request.hyper_parameter_tuning_job_config.strategy = strategy
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/a"
+PLAN = "arn:aws:sagemaker:eu-west-1:123456789012:training-plan/a-plan"
+
+# For each refused member: a value that asks for what is not served.
+ASKS: dict[str, Edit] = {
+    "HyperParameterTuningJobConfig.Strategy": lambda r: set_strategy(r, BAYESIAN),
+    "HyperParameterTuningJobConfig.StrategyConfig": lambda r: setattr(
+        r.hyper_parameter_tuning_job_config.strategy_config.hyperband_strategy_config,
+        "max_resource",
+        9,
+    ),
+    "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": lambda r: setattr(
+        r.hyper_parameter_tuning_job_config, "training_job_early_stopping_type", 2
+    ),
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue": (
+        lambda r: setattr(criteria(r), "target_objective_metric_value", 0.0)
+    ),
+    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.BestObjectiveNotImproving": (
+        lambda r: setattr(
+            criteria(r).best_objective_not_improving, "max_number_of_training_jobs_not_improving", 3
+        )
+    ),
+    (
+        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected."
+        "CompleteOnConvergence"
+    ): lambda r: setattr(criteria(r).convergence_detected, "complete_on_convergence", 2),
+    "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters": lambda r: (
+        r.hyper_parameter_tuning_job_config.parameter_ranges.auto_parameters.add(
+            name="a", value_hint="1"
+        )
+    ),
+    "TrainingJobDefinitions": lambda r: r.CopyFrom(plural_request()),
+    "WarmStartConfig": lambda r: r.warm_start_config.parent_hyper_parameter_tuning_jobs.add(),
+    "Autotune": lambda r: setattr(r.autotune, "mode", 1),
+    "TrainingJobDefinition.AlgorithmSpecification.TrainingInputMode": lambda r: setattr(
+        definition(r).algorithm_specification, "training_input_mode", 3
+    ),
+    "TrainingJobDefinition.InputDataConfig[].InputMode": lambda r: setattr(
+        channel(r), "input_mode", 1
+    ),
+    "TrainingJobDefinition.InputDataConfig[].CompressionType": lambda r: setattr(
+        channel(r), "compression_type", 2
+    ),
+    "TrainingJobDefinition.InputDataConfig[].RecordWrapperType": lambda r: setattr(
+        channel(r), "record_wrapper_type", 2
+    ),
+    "TrainingJobDefinition.InputDataConfig[].ShuffleConfig": lambda r: setattr(
+        channel(r).shuffle_config, "seed", 0
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.FileSystemDataSource": lambda r: setattr(
+        channel(r).data_source.file_system_data_source, "file_system_id", "fs-12345678"
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.DatasetSource": lambda r: setattr(
+        channel(r).data_source.dataset_source, "dataset_arn", "arn"
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.S3DataType": lambda r: setattr(
+        s3(r), "s3_data_type", 1
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.S3Uri": lambda r: setattr(
+        s3(r), "s3_uri", "s3://bucket/key"
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.S3DataDistributionType": (
+        lambda r: setattr(s3(r), "s3_data_distribution_type", 2)
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.AttributeNames": lambda r: s3(
+        r
+    ).attribute_names.append("a"),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.InstanceGroupNames": (
+        lambda r: s3(r).instance_group_names.append("a")
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.ModelAccessConfig.AcceptEula": (
+        lambda r: setattr(s3(r).model_access_config, "accept_eula", True)
+    ),
+    "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.HubAccessConfig": (
+        lambda r: setattr(s3(r).hub_access_config, "hub_content_arn", "a")
+    ),
+    "TrainingJobDefinition.VpcConfig": lambda r: definition(r).vpc_config.subnets.append("a"),
+    "TrainingJobDefinition.OutputDataConfig.KmsKeyId": lambda r: setattr(
+        definition(r).output_data_config, "kms_key_id", KEY
+    ),
+    "TrainingJobDefinition.OutputDataConfig.S3OutputPath": lambda r: setattr(
+        definition(r).output_data_config, "s3_output_path", "https://example.org/a"
+    ),
+    "TrainingJobDefinition.ResourceConfig.InstanceCount": lambda r: setattr(
+        resources(r), "instance_count", 2
+    ),
+    "TrainingJobDefinition.ResourceConfig.VolumeKmsKeyId": lambda r: setattr(
+        resources(r), "volume_kms_key_id", KEY
+    ),
+    "TrainingJobDefinition.ResourceConfig.KeepAlivePeriodInSeconds": lambda r: setattr(
+        resources(r), "keep_alive_period_in_seconds", 60
+    ),
+    "TrainingJobDefinition.ResourceConfig.InstanceGroups": lambda r: resources(
+        r
+    ).instance_groups.add(instance_type="local", instance_count=1, instance_group_name="g"),
+    "TrainingJobDefinition.ResourceConfig.TrainingPlanArn": lambda r: setattr(
+        resources(r), "training_plan_arn", PLAN
+    ),
+    "TrainingJobDefinition.ResourceConfig.InstancePlacementConfig.EnableMultipleJobs": lambda r: (
+        setattr(resources(r).instance_placement_config, "enable_multiple_jobs", True)
+    ),
+    "TrainingJobDefinition.ResourceConfig.InstancePlacementConfig.PlacementSpecifications": (
+        lambda r: resources(r).instance_placement_config.placement_specifications.add(
+            instance_count=1
+        )
+    ),
+    "TrainingJobDefinition.ResourceConfig.InstancePreferences": lambda r: resources(
+        r
+    ).instance_preferences.add(instance_type="local"),
+    "TrainingJobDefinition.HyperParameterTuningResourceConfig.InstanceCount": lambda r: setattr(
+        tuning_resources(r), "instance_count", 2
+    ),
+    "TrainingJobDefinition.HyperParameterTuningResourceConfig.VolumeKmsKeyId": lambda r: setattr(
+        tuning_resources(r), "volume_kms_key_id", KEY
+    ),
+    "TrainingJobDefinition.HyperParameterTuningResourceConfig.AllocationStrategy": lambda r: (
+        setattr(tuning_resources(r), "allocation_strategy", 1)
+    ),
+    "TrainingJobDefinition.HyperParameterTuningResourceConfig.InstanceConfigs": lambda r: (
+        tuning_resources(r).instance_configs.add(
+            instance_type="local", instance_count=1, volume_size_in_gb=1
+        )
+    ),
+    "TrainingJobDefinition.StoppingCondition.MaxWaitTimeInSeconds": lambda r: setattr(
+        definition(r).stopping_condition, "max_wait_time_in_seconds", 600
+    ),
+    "TrainingJobDefinition.StoppingCondition.MaxPendingTimeInSeconds": lambda r: setattr(
+        definition(r).stopping_condition, "max_pending_time_in_seconds", 1800
+    ),
+    "TrainingJobDefinition.EnableNetworkIsolation": lambda r: setattr(
+        definition(r), "enable_network_isolation", True
+    ),
+    "TrainingJobDefinition.EnableInterContainerTrafficEncryption": lambda r: setattr(
+        definition(r), "enable_inter_container_traffic_encryption", True
+    ),
+    "TrainingJobDefinition.EnableManagedSpotTraining": lambda r: setattr(
+        definition(r), "enable_managed_spot_training", True
+    ),
+    "TrainingJobDefinition.CheckpointConfig": lambda r: setattr(
+        definition(r).checkpoint_config, "s3_uri", "file:///c"
+    ),
+    "TrainingJobDefinition.RetryStrategy": lambda r: setattr(
+        definition(r).retry_strategy, "maximum_retry_attempts", 1
+    ),
+}
+
+
+def test_every_refused_member_has_a_value_that_is_refused() -> None:
+    assert set(ASKS) == set(UNSERVED)
+
+
+@pytest.mark.parametrize("template", ASKS)
+def test_a_member_that_is_not_served_is_refused_by_name(template: str) -> None:
+    request = create_request()
+    add_channel(request)
+    assert check_served(request) == ()
+    ASKS[template](request)
+    (violation,) = check_served(request)
+    assert violation.path == template.replace("[]", "[0]")
+    assert violation.unimplemented
+    assert violation.rule == "unserved"
+    assert violation.message.startswith(template.rpartition(".")[2])
+    assert " is not served by this release: " in violation.message
+
+
+def test_defaults_of_what_is_not_served_are_taken() -> None:
+    request = create_request()
+    ours, job = definition(request), request.hyper_parameter_tuning_job_config
+    job.strategy_config.SetInParent()
+    job.training_job_early_stopping_type = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
+    criteria(
+        request
+    ).convergence_detected.complete_on_convergence = job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
+    criteria(request).best_objective_not_improving.SetInParent()
+    ours.enable_network_isolation = False
+    ours.enable_inter_container_traffic_encryption = False
+    ours.enable_managed_spot_training = False
+    ours.output_data_config.kms_key_id = ""
+    ours.output_data_config.compression_type = definition_pb.OUTPUT_COMPRESSION_TYPE_NONE
+    resources(request).instance_type = "ml.m5.large"
+    resources(request).instance_count = 1
+    resources(request).volume_size_in_gb = 30
+    resources(request).volume_kms_key_id = ""
+    resources(request).keep_alive_period_in_seconds = 0
+    resources(request).instance_placement_config.enable_multiple_jobs = False
+    reads = add_channel(request)
+    reads.input_mode = definition_pb.TRAINING_INPUT_MODE_FILE
+    reads.compression_type = definition_pb.COMPRESSION_TYPE_NONE
+    reads.record_wrapper_type = definition_pb.RECORD_WRAPPER_NONE
+    reads.content_type = "text/csv"
+    s3(request).s3_data_distribution_type = source_pb.S3_DATA_DISTRIBUTION_FULLY_REPLICATED
+    s3(request).model_access_config.accept_eula = False
+    assert check_constraints(request) == ()
+    validate_create(request, site=SITE)
+
+
+@pytest.mark.parametrize("make", [create_request, grid_request])
+def test_random_and_grid_are_served(make: object) -> None:
+    assert callable(make)
+    validate_create(make(), site=SITE)
+
+
+def test_a_refusal_says_what_is_served() -> None:
+    request = create_request()
+    set_strategy(request, HYPERBAND)
+    assert check_served(request)[0].message == (
+        "Strategy Hyperband is not served by this release: the strategies that learn from results "
+        "are still to come; Random and Grid work"
+    )
+
+
+def test_a_request_without_definitions_is_not_served_yet() -> None:
+    request = create_request()
+    request.ClearField("training_job_definition")
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    (violation,) = refusal.value.violations
+    assert violation.path == "TrainingJobDefinition"
+    assert violation.unimplemented
+
+
+def test_nothing_inside_a_refused_member_is_refused_again() -> None:
+    request = plural_request()
+    request.training_job_definitions[0].enable_network_isolation = True
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    assert [violation.path for violation in refusal.value.violations] == ["TrainingJobDefinitions"]
+
+
+def test_what_sagemaker_would_refuse_too_is_not_called_unserved() -> None:
+    request = create_request()
+    request.hyper_parameter_tuning_job_config.strategy = 77  # type: ignore[assignment]
+    definition(request).stopping_condition.max_wait_time_in_seconds = 700
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    assert [violation.rule for violation in refusal.value.violations] == [
+        "enum.defined_only",
+        "spot_training_has_a_wait_limit",
+    ]
+    assert not any(violation.unimplemented for violation in refusal.value.violations)
