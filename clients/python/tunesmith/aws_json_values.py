@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -172,8 +172,8 @@ def parse_timestamp(value: object, path: Path, findings: Findings) -> tuple[int,
     """Read a time, given as epoch seconds or in ISO 8601, as seconds and nanoseconds."""
     if isinstance(value, str):
         micros = _iso_micros(value)
-    elif _is_number(value) and math.isfinite(value):  # type: ignore[arg-type]
-        micros = round(float(value) * 1000) * 1000  # type: ignore[arg-type]
+    elif _is_number(value) and math.isfinite(value):
+        micros = round(float(value) * 1000) * 1000
     else:
         micros = None
     if micros is None or not _SECONDS[0] <= micros // 1_000_000 <= _SECONDS[1]:
@@ -315,7 +315,7 @@ def _single_precision(value: float) -> float | str:
     return _number(rounded)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
