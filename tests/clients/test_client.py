@@ -366,7 +366,7 @@ def test_pauses_between_repetitions_grow_to_a_limit_and_are_spread() -> None:
         caller = Caller(
             "127.0.0.1:1",
             settings=CallSettings(backoff_s=0.1, backoff_max_s=0.5),
-            surroundings=Surroundings(rng=random.Random(1)),  # noqa: S311 - no secret,
+            surroundings=Surroundings(rng=random.Random(1)),
         )
         try:
             return [caller._pause_s(attempt) for attempt in (0, 1, 2, 3, 10_000)]

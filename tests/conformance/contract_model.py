@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from tests.conformance.members import Member, Structure, Value
 
 from buf.validate import validate_pb2
+from tests.conformance.members import Member, Structure, Value
 from tunesmith.v1 import options_pb2, tuning_service_pb2
 
 SERVICE = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import botocore.session  # type: ignore[import-untyped]
+import botocore.session
+
 from tests.conformance.members import Member, Structure, Value
 
 OPERATIONS = (

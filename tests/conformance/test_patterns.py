@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-import re2  # type: ignore[import-untyped]
+import re2
+
 from tests.conformance.comparison import unanchored
 from tests.conformance.contract_model import contract_operations
 from tests.conformance.members import Structure, Value
@@ -154,7 +155,7 @@ def test_a_rewritten_pattern_accepts_the_same_texts(shape: str) -> None:
         ("/data/out", False),
     ],
 )
-def test_file_uris_are_accepted_beside_sagemakers(text: str, accepted: bool) -> None:  # noqa: FBT001
+def test_file_uris_are_accepted_beside_sagemakers(text: str, accepted: bool) -> None:  # noqa: FBT001 - a parameter of the table
     theirs, ours = rewritten()["S3Uri"]
     assert not sagemaker_accepts(theirs, text)
     assert we_accept(ours, text) is accepted

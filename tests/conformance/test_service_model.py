@@ -8,11 +8,14 @@ from functools import cache
 
 import protovalidate
 import pytest
-import re2  # type: ignore[import-untyped]
-from botocore import xform_name  # type: ignore[import-untyped]
-from google.api import field_behavior_pb2  # type: ignore[import-untyped]
+import re2
+from botocore import xform_name
+from google.api import field_behavior_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+import tunesmith.v1
+from buf.validate import validate_pb2
 from tests.conformance.comparison import Difference, structure_differences
 from tests.conformance.contract_model import (
     SERVICE,
@@ -25,9 +28,6 @@ from tests.conformance.contract_model import (
 from tests.conformance.deliberate_differences import DELIBERATE_DIFFERENCES, EXTENSION_RPCS
 from tests.conformance.members import Structure
 from tests.conformance.sagemaker_model import OPERATIONS, sagemaker_operations
-
-import tunesmith.v1
-from buf.validate import validate_pb2
 from tunesmith.v1 import options_pb2
 
 MESSAGES = contract_messages()

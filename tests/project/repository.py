@@ -47,7 +47,8 @@ def page(name: str) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Split a page by its headings of any level; a section ends where the next one begins."""
+    """Split a page's prose by its headings of any level; a section ends where the next begins."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     parts = re.split(r"^#+ +(.+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

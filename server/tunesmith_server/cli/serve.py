@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tunesmith_server.cli.outcome import Refusal
+from tunesmith_server.engine.embedded_runner import GRPC_FORK_SUPPORT
 
 if TYPE_CHECKING:
     from tunesmith_server.settings import ServerSettings
@@ -85,6 +86,9 @@ def serve(
 
 
 def _run(settings: ServerSettings, *, until_stdin_closes: bool) -> None:
+    # gRPC's fork handlers serve children that go on with its channels; the only child here becomes
+    # another program at once. Read when gRPC is first imported.
+    os.environ.setdefault(GRPC_FORK_SUPPORT, "0")
     import uvloop
 
     from tunesmith_server.domain.errors import TunesmithError

@@ -18,6 +18,9 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
+#: Environment variable by which gRPC's fork handlers are switched off in the server.
+GRPC_FORK_SUPPORT: Final = "GRPC_ENABLE_FORK_SUPPORT"
+
 #: An embedded runner that lost its server ends after this long, once no trial runs.
 _ORPHAN_PATIENCE_S: Final = 300.0
 _LOOK_AGAIN_S: Final = 0.1
@@ -72,7 +75,12 @@ class EmbeddedRunner:
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
         # then stops the runner in good order.
         return await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+            # What the server set for itself is not for trials.
+            env={key: value for key, value in os.environ.items() if key != GRPC_FORK_SUPPORT},
         )
 
     async def _wait_for_lock(self) -> None:

@@ -16,13 +16,16 @@ from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import (
     Conflict,
+    InvalidRequest,
     InvalidState,
     ResourceNotFound,
     TrainingJobNotFound,
+    Violation,
 )
 from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
+from tunesmith_server.domain.states import IllegalTransition
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
@@ -182,15 +185,18 @@ class Jobs:
 
         Raises:
             SequenceGap: Reports are missing in between.
+            InvalidRequest: A stage does not follow the last one.
             StoreUnavailable: The reports could not be made durable.
         """
-        waiting: list[asyncio.Future[None]] = []
+        waiting: dict[asyncio.Future[None], ev.TrialReported] = {}
         for report in reports:
             coordinator = self._fleet.coordinator_of(instance_id, report.trial_name)
             if coordinator is not None:
-                waiting.append(coordinator.post(report))
+                waiting[coordinator.post(report)] = report
         results = await asyncio.gather(*waiting, return_exceptions=True)
-        for result in results:
+        for report, result in zip(waiting.values(), results, strict=True):
+            if isinstance(result, IllegalTransition) and isinstance(report.report, ev.StageReached):
+                raise _out_of_order(result) from result
             if isinstance(result, BaseException):
                 raise result
 
@@ -278,3 +284,8 @@ class Jobs:
             work.close()
             raise RuntimeError("Jobs.run must be running before tuning jobs are created")
         self._tasks.create_task(work)
+
+
+def _out_of_order(error: IllegalTransition) -> InvalidRequest:
+    """Blame a stage that the tables do not allow on the runner that reported it."""
+    return InvalidRequest((Violation(path="Stage", message=str(error), rule="stage_follows"),))

@@ -36,8 +36,13 @@ def position(request: Message, token: str) -> Position | None:
         digest, key, name = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         raise InvalidPagingToken("it is not a token that this service issued") from None
-    if not isinstance(key, str | int | float) or isinstance(key, bool) or not isinstance(name, str):
+    if isinstance(key, bool) or not isinstance(key, str | int | float) or not isinstance(name, str):
         raise InvalidPagingToken("it is not a token that this service issued")
+    try:
+        key = key if isinstance(key, str) else float(key)
+        f"{key}{name}".encode()  # JSON can hold half a character, which no text in the store can
+    except (OverflowError, UnicodeEncodeError):
+        raise InvalidPagingToken("it is not a token that this service issued") from None
     if digest != _digest(request):
         raise InvalidPagingToken("it belongs to a query with other filters or another order")
     return Position(key=key, name=name)

@@ -76,6 +76,8 @@ TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
 #: details, and both again in the encoded status. More violations than fit are counted, not shown.
 _MESSAGE_BYTES: Final = 1200
 _VIOLATIONS_BYTES: Final = 2400
+#: What gRPC leaves as it is in a message, beside letters and digits.
+_UNESCAPED: Final = string.punctuation.replace("%", "") + " "
 
 #: Anything else is a bug, and callers learn nothing of it but the request's id.
 INTERNAL: Final = WireError(code=_C.INTERNAL, http_status=500, reason="InternalFailure")
@@ -134,7 +136,7 @@ def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
 def _short(message: str) -> str:
     """Cut a message to what the metadata takes, in which gRPC escapes all but plain ASCII."""
     kept = message
-    while len(quote(kept, safe=string.punctuation + " ")) > _MESSAGE_BYTES:
+    while len(quote(kept, safe=_UNESCAPED)) > _MESSAGE_BYTES:
         kept = kept[: len(kept) * 9 // 10]
     if kept == message:
         return message

@@ -47,7 +47,7 @@ class FakeServer(pb_grpc.RunnerServiceServicer):
         assert self._server is not None
         await self._server.stop(grace=0)
 
-    async def Connect(  # noqa: N802
+    async def Connect(  # noqa: N802 - gRPC's name
         self,
         request_iterator: AsyncIterator[pb.ConnectRequest],
         context: Any,  # noqa: ARG002 - gRPC's signature

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core import naive
 
 import tunesmith_core
+from tests.core import naive
 from tunesmith_core.designs import Design, RandomDesign
 from tunesmith_core.designs import random as random_design
 from tunesmith_core.errors import SpaceExhausted

@@ -1,6 +1,6 @@
 import pytest
-from tests.core import naive
 
+from tests.core import naive
 from tunesmith_core.space import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_core.space.enumeration import configuration_at, masses
 

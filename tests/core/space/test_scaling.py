@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.core import naive
 
+from tests.core import naive
 from tunesmith_core.space import Continuous, Integer, Scaling
 from tunesmith_core.space.ranges import INT64_MAX, INT64_MIN
 from tunesmith_core.space.scaling import (

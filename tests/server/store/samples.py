@@ -131,7 +131,7 @@ async def outcomes(*calls: object) -> list[object]:
 
 times = st.datetimes(
     min_value=datetime(1999, 1, 1),  # noqa: DTZ001 - the strategy adds the time zone
-    max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2200, 1, 1),  # noqa: DTZ001 - as above
     timezones=st.just(UTC),
 ).map(lambda at: at.replace(fold=0))  # without a meaning in UTC, and not kept
 texts = st.text(max_size=20)

@@ -54,7 +54,7 @@ async def check(path: Path, acknowledged: dict[str, int]) -> None:
 
 
 async def kill_again_and_again(path: Path, *, rounds: int, seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311 - moments to kill at
+    rng = random.Random(seed)
     acknowledged: dict[str, int] = {}
     for number in range(rounds):
         acknowledged |= commit_until_killed(path, f"r{number}", rng)

@@ -198,7 +198,7 @@ class RunnerAgent:
             address = server_address(self._settings.server)
             try:
                 if address is None:
-                    raise StreamBroken(f"{self._settings.server} holds no address")  # noqa: TRY301
+                    raise StreamBroken(f"{self._settings.server} holds no address")  # noqa: TRY301 - handled like every other break
                 await run_session(self, address, welcome_s=limits.welcome_s)
             except StreamBroken as error:
                 level = logging.DEBUG if is_told and not self._was_welcomed else logging.WARNING
