@@ -17,7 +17,7 @@ from typing import Final, assert_never
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import trial_steps, views
-from tunesmith_server.domain.errors import InvalidState, TrainingJobNotFound
+from tunesmith_server.domain.errors import InvalidState
 from tunesmith_server.domain.names import training_job_name
 from tunesmith_server.domain.states import (
     Cause,
@@ -57,7 +57,6 @@ def step(state: JobState, event: ev.Event, now: datetime) -> Step:
 
     Raises:
         InvalidState: A caller asked for what the current status does not allow.
-        TrainingJobNotFound: A caller named a training job that is not open.
         SequenceGap: A runner's report does not follow the last one.
         IllegalTransition: A bug: the tables do not allow what was about to happen.
     """
@@ -79,7 +78,7 @@ class _Machine:
     def __init__(self, state: JobState, now: datetime) -> None:
         self.state = state
         self.effects: list[fx.Effect] = []
-        self._before = state
+        self._before = state.job
         self._now = now
         self._cause = Cause.ENGINE
 
@@ -111,7 +110,7 @@ class _Machine:
         """Draw the consequences: end the tuning job, or ask for suggestions for free places."""
         self._close_if_done()
         self._end_if_closed()
-        if self._changed_visibly():
+        if self.state.job != self._before:
             at = self._now
             self.state = replace(self.state, job=replace(self.state.job, modified_at=at))
             self.effects.append(fx.Announce(message=views.tuning_job_event(self.state, at)))
@@ -120,7 +119,6 @@ class _Machine:
     # --- events ---------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        self.state = replace(self.state, suggestions_wanted=0)
         for trial in self.state.trials.values():
             if trial.secondary_status is SecondaryStatus.PENDING:
                 self.effects.append(fx.Enqueue(trial=trial))
@@ -197,7 +195,7 @@ class _Machine:
         self._cause = Cause.CALLER
         trial = self.state.trials.get(name)
         if trial is None:
-            raise TrainingJobNotFound(name)
+            raise InvalidState("The request was rejected because the training job has ended.")
         if trial.status is TrainingJobStatus.STOPPING:
             raise InvalidState(
                 "The request was rejected because the training job is in status Stopping."
@@ -215,7 +213,7 @@ class _Machine:
             self._fail(ATTEMPTS_WITHOUT_SUCCESS)
             return
         launched_all = job.exhausted or job.launched >= state.spec.max_training_jobs
-        if not launched_all or state.trials or state.suggestions_wanted:
+        if not launched_all or state.trials:
             return
         # Training jobs that a caller stopped say nothing: without a failure there is none.
         if counters.failed and not counters.any_succeeded:
@@ -294,11 +292,6 @@ class _Machine:
         if best is None or best.objective_value is None:
             return True
         return self.state.spec.goal.is_better(trial.objective_value, best.objective_value)
-
-    def _changed_visibly(self) -> bool:
-        """Tell whether what watchers see of the tuning job differs."""
-        before, after = self._before, self.state
-        return before.job != after.job or len(before.trials) != len(after.trials)
 
 
 def _counted(counters: Counters, trial: Trial) -> Counters:

@@ -11,6 +11,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import SequenceGap
 from tunesmith_server.domain.states import (
+    TRAINING_JOB_TRANSITIONS,
     Cause,
     ObjectiveStatus,
     SecondaryStatus,
@@ -134,8 +135,9 @@ def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:
     if stage is ev.Stage.TRAINING and trial.training_started_at is None:
         trial = _training_since(trial, at, now)
     to = _STAGE_STATUS[stage]
-    # What a stopping trial does until its end is all Stopping.
-    if to is trial.secondary_status or trial.status is TrainingJobStatus.STOPPING:
+    # What a stopping trial does until its end is all Stopping; and a runner that names a stage
+    # twice, or one that is over, tells nothing new.
+    if (trial.secondary_status, to) not in TRAINING_JOB_TRANSITIONS:
         return Moved(trial=trial)
     return Moved(trial=_moved(trial, to, Cause.RUNNER, now))
 

@@ -47,7 +47,7 @@ class Actor(Protocol):
 class _Item:
     event: ev.Event
     request_id: str | None
-    done: asyncio.Future[None]
+    done: asyncio.Future[None] | None  # None: nobody waits for it
 
 
 class Coordinator:
@@ -113,8 +113,7 @@ class Coordinator:
             async with asyncio.timeout(wait_s):
                 group = [await self._mailbox.get()]
         except TimeoutError:
-            done = asyncio.get_running_loop().create_future()
-            group = [_Item(ev.DeadlinePassed(), None, done)]
+            group = [_Item(ev.DeadlinePassed(), None, None)]
         # A commit records one request id, so that an event with one is the last of its group.
         while (
             len(group) < _GROUP_LIMIT and group[-1].request_id is None and not self._mailbox.empty()
@@ -169,12 +168,12 @@ class Coordinator:
 
     @staticmethod
     def _finish(item: _Item) -> None:
-        if not item.done.done():
+        if item.done is not None and not item.done.done():
             item.done.set_result(None)
 
     @staticmethod
     def _fail(item: _Item, error: Exception) -> None:
-        if not item.done.done():
+        if item.done is not None and not item.done.done():
             item.done.set_exception(error)
 
 

@@ -196,7 +196,7 @@ class Fleet:
         elif runner.session is not None:
             runner.session.end(Conflict("The same runner connected again."))
         runner.name, runner.slots = hello.runner_name, hello.slots
-        runner.gpu_count, runner.draining = len(hello.gpus), False
+        runner.gpu_count = len(hello.gpus)
         session = runner.session = Session()
         self._welcome(runner, session, hello.held_trials)
         logger.info(

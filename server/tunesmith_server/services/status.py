@@ -135,7 +135,7 @@ def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
 
 def _short(message: str) -> str:
     """Cut a message to what the metadata takes, in which gRPC escapes all but plain ASCII."""
-    kept = message
+    kept = message[:_MESSAGE_BYTES]  # a character takes a byte at least
     while len(quote(kept, safe=_UNESCAPED)) > _MESSAGE_BYTES:
         kept = kept[: len(kept) * 9 // 10]
     if kept == message:

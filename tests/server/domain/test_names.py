@@ -4,8 +4,8 @@ import re
 from datetime import timedelta
 
 import pytest
-from tests.server.domain.job_specs import CREATED_AT, job_spec
 
+from tests.server.domain.job_specs import CREATED_AT, job_spec
 from tunesmith_server.domain.names import Account, name_of_arn, training_job_name
 
 ACCOUNT = Account(region="eu-west-1", account_id="123456789012")

@@ -10,9 +10,9 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
+
 from tests.server.domain.job_specs import CREATED_AT
 from tests.server.domain.lifecycle_drawing import HELD, drawings
-
 from tunesmith_server.domain.lifecycle import ATTEMPTS_WITHOUT_SUCCESS, NO_SUCCESS
 from tunesmith_server.domain.states import (
     STATUS_OF,
@@ -46,9 +46,9 @@ def trial_in(status: SecondaryStatus) -> Trial:
 
 
 def path_to(status: SecondaryStatus) -> tuple[SecondaryStatus, ...]:
-    paths = deque([(SecondaryStatus.PENDING,)])
+    paths: deque[tuple[SecondaryStatus, ...]] = deque([(SecondaryStatus.PENDING,)])
     while paths:
-        path: tuple[SecondaryStatus, ...] = paths.popleft()
+        path = paths.popleft()
         if path[-1] is status:
             return path
         nexts = [end for start, end in TRAINING_JOB_TRANSITIONS if start is path[-1]]
@@ -104,10 +104,8 @@ def test_a_tuning_job_moves_as_the_table_says_and_not_otherwise(
 
 
 def test_terminal_statuses_are_left_by_nobody() -> None:
-    for start, _ in TRAINING_JOB_TRANSITIONS:
-        assert not STATUS_OF[start].is_terminal
-    for start, _ in TUNING_JOB_TRANSITIONS:
-        assert not start.is_terminal
+    assert not any(STATUS_OF[start].is_terminal for start, _ in TRAINING_JOB_TRANSITIONS)
+    assert not any(start.is_terminal for start, _ in TUNING_JOB_TRANSITIONS)
 
 
 def test_every_training_job_can_end_from_wherever_it_is() -> None:

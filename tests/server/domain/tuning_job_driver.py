@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tests.server.domain.job_specs import CREATED_AT, METRIC
 from tests.simulation.decisions import Decisions
-
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.names import training_job_name
@@ -14,6 +13,25 @@ from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 
 TICK = timedelta(minutes=1)
+MODEL = "file:///models/digits/output/model.tar.gz"
+
+
+def ended(
+    outcome: ev.Outcome = ev.Outcome.COMPLETED,
+    *,
+    reason: str = "AlgorithmError: Exit Code: 1",
+    retryable: bool = False,
+    started_at: datetime | None = None,
+) -> ev.TrialEnded:
+    """Make a runner's last report; it has a reason if it is of a failure, else a model."""
+    failed = outcome is ev.Outcome.FAILED
+    return ev.TrialEnded(
+        outcome=outcome,
+        failure_reason=reason if failed else "",
+        retryable=retryable,
+        model_artifacts_uri="" if failed else MODEL,
+        training_started_at=started_at,
+    )
 
 
 class Driver:
@@ -107,15 +125,7 @@ class Driver:
     def end(
         self, index: int, outcome: ev.Outcome = ev.Outcome.COMPLETED, *, retryable: bool = False
     ) -> list[fx.Command]:
-        failed = outcome is ev.Outcome.FAILED
-        ended = ev.TrialEnded(
-            outcome=outcome,
-            failure_reason="AlgorithmError: Exit Code: 1" if failed else "",
-            retryable=retryable,
-            model_artifacts_uri="" if failed else f"file:///models/{self.name(index)}",
-            training_started_at=None,
-        )
-        return self.report(index, ended)
+        return self.report(index, ended(outcome, retryable=retryable))
 
     def run(self, index: int, *values: float) -> None:
         """See a waiting trial through to its completion."""
@@ -133,9 +143,7 @@ class Driver:
         trial = self.trial(index)
         token = trial.lease_token if lease_token is None else lease_token
         reason = "the runner a was restarted"
-        return self.decide(
-            ev.RunnerLost(trial_name=trial.name, lease_token=token, reason=reason)
-        )
+        return self.decide(ev.RunnerLost(trial_name=trial.name, lease_token=token, reason=reason))
 
     def stop(self, index: int) -> list[fx.Command]:
         return self.decide(ev.TrialStopRequested(trial_name=self.name(index)))

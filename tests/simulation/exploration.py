@@ -1,0 +1,115 @@
+"""Visit every state that a small tuning job can reach, by every event that can reach it.
+
+States that differ in times, report numbers and metric values alone count as one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+
+from tests.server.domain.job_specs import CREATED_AT
+from tests.server.domain.tuning_job_driver import ended
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.invariants import check_invariants
+from tunesmith_server.domain.lifecycle import step
+from tunesmith_server.domain.states import (
+    TRAINING_JOB_TRANSITIONS,
+    Cause,
+    SecondaryStatus,
+    TrainingJobStatus,
+    TuningJobStatus,
+)
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
+
+#: A trial is handed out at most so often: returns could go on for ever.
+_MAX_LEASES = 2
+
+
+def reachable(spec: JobSpec) -> list[JobState]:
+    """Give every state that a tuning job can be in after a step."""
+    job = TuningJob(
+        job_id=1,
+        status=TuningJobStatus.IN_PROGRESS,
+        created_at=CREATED_AT,
+        modified_at=CREATED_AT,
+    )
+    first, _ = step(JobState(spec=spec, job=job), ev.Recovered(), CREATED_AT)
+    found: dict[Hashable, JobState] = {_key(first): first}
+    to_visit = deque([first])
+    while to_visit:
+        state = to_visit.popleft()
+        for event in possible_events(state):
+            now = CREATED_AT
+            if isinstance(event, ev.DeadlinePassed) and state.deadline is not None:
+                now = state.deadline
+            after, _ = step(state, event, now)
+            check_invariants(after)
+            if _key(after) not in found:
+                found[_key(after)] = after
+                to_visit.append(after)
+    return list(found.values())
+
+
+def possible_events(state: JobState) -> Iterator[ev.Event]:
+    """Give all that can happen next, but for what callers are refused."""
+    if state.job.status.is_terminal:
+        return
+    yield ev.Recovered()
+    if state.job.status is TuningJobStatus.IN_PROGRESS:
+        yield ev.JobStopRequested()
+    if state.deadline is not None:
+        yield ev.DeadlinePassed()
+    if state.suggestions_wanted:
+        yield ev.SuggestionsFailed(reason="no memory")
+    for count in range(state.suggestions_wanted + 1):
+        some: tuple[dict[str, str], ...] = ({},) * count
+        yield ev.SuggestionsArrived(configurations=some, exhausted=True)
+        yield ev.SuggestionsArrived(configurations=some, exhausted=False)
+    for trial in state.trials.values():
+        yield from _events_of(trial)
+
+
+def _events_of(trial: Trial) -> Iterator[ev.Event]:
+    if trial.status is not TrainingJobStatus.STOPPING:
+        yield ev.TrialStopRequested(trial_name=trial.name)
+    if trial.lease is None:
+        yield ev.TrialAssigned(trial_name=trial.name, runner_name="a", instance_id="a")
+        return
+    yield ev.RunnerLost(trial_name=trial.name, lease_token=trial.lease_token, reason="gone")
+    for report in _reports_of(trial):
+        yield ev.TrialReported(
+            trial_name=trial.name,
+            lease_token=trial.lease_token,
+            sequence=trial.reported_sequence + 1,
+            reported_at=CREATED_AT,
+            report=report,
+        )
+
+
+def _reports_of(trial: Trial) -> Iterator[ev.Report]:
+    for stage in ev.Stage:
+        causes = TRAINING_JOB_TRANSITIONS.get(
+            (trial.secondary_status, SecondaryStatus(stage.value)), frozenset()
+        )
+        if Cause.RUNNER in causes:
+            yield ev.StageReached(stage=stage)
+    if not trial.metrics:
+        yield ev.MetricEmitted(metric_name="validation:loss", value=1.0)
+    for outcome in ev.Outcome:
+        if outcome is ev.Outcome.RETURNED and trial.lease_token == _MAX_LEASES:
+            continue
+        yield ended(outcome)
+
+
+def _key(state: JobState) -> Hashable:
+    job = state.job
+    trials = sorted(
+        (t.secondary_status, t.lease_token, t.stop_requested, bool(t.metrics))
+        for t in state.trials.values()
+    )
+    end = job.closing and job.closing.status
+    known = job.best is not None
+    seen = (job.status, end, job.launched, job.exhausted, job.counters, known)
+    return (*seen, state.suggestions_wanted, tuple(trials))
