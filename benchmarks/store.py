@@ -5,6 +5,9 @@ one measurement and one event. Each of the concurrent writers has a tuning job o
 its next commit when the last one is durable. The reference is the disk itself: 4 KiB appended and
 synced, measured in the same run and on the same disk, one at a time.
 
+The last line counts metric values, not commits: one trial's, a thousand in a commit, as the
+coordinator writes them when they come faster than the disk syncs.
+
     python benchmarks/store.py [--folder DIR] [--seconds S] [--json FILE]
 """
 
@@ -34,6 +37,8 @@ from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import Commit, NewJob
 
 CONCURRENCIES = (1, 16, 64)
+#: Metric values in one commit of the last line: the most that the coordinator decides together.
+BULK = 1000
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -81,6 +86,9 @@ def measure(folder: Path, seconds: float) -> list[Measured]:
     for concurrency in CONCURRENCIES:
         line = asyncio.run(commits(folder / f"{concurrency}.sqlite3", concurrency, seconds))
         lines.append(replace(line, ratio=line.per_s / reference.per_s))
+    line = asyncio.run(commits(folder / "bulk.sqlite3", 1, seconds, values=BULK))
+    name, per_s = f"values, {BULK} a commit", line.per_s * BULK
+    lines.append(replace(line, name=name, per_s=per_s, ratio=per_s / reference.per_s))
     return lines
 
 
@@ -98,13 +106,13 @@ def raw_sync(path: Path, seconds: float) -> Measured:
     return summary("append 4 KiB and sync", latencies, seconds)
 
 
-async def commits(path: Path, concurrency: int, seconds: float) -> Measured:
-    """Let writers commit reports as fast as each is answered."""
+async def commits(path: Path, concurrency: int, seconds: float, *, values: int = 1) -> Measured:
+    """Let writers commit reports of so many values as fast as each is answered."""
     store = await SqliteStore.open(path)
     latencies: list[float] = []
     writers = [await Writer.start(store, f"job-{number}") for number in range(concurrency)]
     until = time.perf_counter() + seconds
-    await asyncio.gather(*(writer.write(until, latencies) for writer in writers))
+    await asyncio.gather(*(writer.write(until, latencies, values) for writer in writers))
     await store.close()
     return summary(f"commits, {concurrency} writers", latencies, seconds)
 
@@ -140,20 +148,25 @@ class Writer:
         await store.commit(Commit(job=job, durable=[SaveTrial(trial=trial, is_new=True)]))
         return cls(store, job, trial)
 
-    async def write(self, until: float, latencies: list[float]) -> None:
+    async def write(self, until: float, latencies: list[float], values: int) -> None:
         """Commit until a time, and note how long each commit took."""
         sequence = 0
         while time.perf_counter() < until:
-            sequence += 1
-            commit = self._report(sequence)
+            commit = self._reports(sequence + 1, values)
+            sequence += values
             before = time.perf_counter()
             await self._store.commit(commit)
             latencies.append(time.perf_counter() - before)
 
-    def _report(self, sequence: int) -> Commit:
-        """Make the commit that a metric report causes."""
-        value = 1.0 / sequence
+    def _reports(self, first: int, values: int) -> Commit:
+        """Make the commit that metric reports cause, numbered from ``first``."""
+        news = [effect for number in range(first, first + values) for effect in self._news(number)]
         self._job = replace(self._job, version=self._job.version + 1)
+        return Commit(job=self._job, durable=[SaveTrial(trial=self._trial), *news])
+
+    def _news(self, sequence: int) -> tuple[SaveMeasurement, Announce]:
+        """Take in one value, and give what is written beside the trial's row."""
+        value = 1.0 / sequence
         self._trial = self._trial.measured("validation:loss", value, AT)
         metric = event_pb2.MetricEmitted(
             training_job_name=self._trial.name,
@@ -161,23 +174,17 @@ class Writer:
             value=value,
             step=sequence,
         )
-        durable = (
-            SaveTrial(trial=self._trial),
-            SaveMeasurement(
-                trial_name=self._trial.name,
-                lease_token=1,
-                sequence=sequence,
-                metric_name="validation:loss",
-                value=value,
-                step=sequence,
-                measured_at=AT,
-            ),
-            Announce(
-                message=event_pb2.WatchHyperParameterTuningJobResponse(metric=metric),
-                trial_name=self._trial.name,
-            ),
+        saved = SaveMeasurement(
+            trial_name=self._trial.name,
+            lease_token=1,
+            sequence=sequence,
+            metric_name="validation:loss",
+            value=value,
+            step=sequence,
+            measured_at=AT,
         )
-        return Commit(job=self._job, durable=durable)
+        message = event_pb2.WatchHyperParameterTuningJobResponse(metric=metric)
+        return saved, Announce(message=message, trial_name=self._trial.name)
 
 
 def summary(name: str, latencies: list[float], seconds: float) -> Measured:

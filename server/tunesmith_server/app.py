@@ -47,6 +47,10 @@ logger = logging.getLogger(__name__)
 _SHUTDOWN_GRACE_S: Final = 2.0
 #: Concurrent calls beyond this are answered RESOURCE_EXHAUSTED at once.
 _MAX_CONCURRENT_CALLS: Final = 10_000
+#: What gRPC reads of one message: more than a request may have, which is then refused in words.
+_RECEIVED_BYTES: Final = 64 * 2**20
+#: What gRPC reads of a call's metadata.
+_METADATA_BYTES: Final = 64 * 2**10
 
 _SERVICES: Final = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
@@ -73,7 +77,7 @@ async def run_server(
         SettingsError: The address can't be listened on.
         StoreInUse: Another server uses the data directory.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_private(settings.data_dir)
     warm_up()
     store = await SqliteStore.open(settings.data_dir / "tunesmith.db")
     try:
@@ -121,7 +125,11 @@ def _build(
     server = grpc.aio.server(
         interceptors=[ErrorInterceptor()],
         maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS,
-        options=[("grpc.so_reuseport", 0)],
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", _RECEIVED_BYTES),
+            ("grpc.max_metadata_size", _METADATA_BYTES),
+        ],
     )
     tuning = TuningService(
         jobs=jobs,
@@ -168,6 +176,21 @@ async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
             yield
         finally:
             task.cancel()
+
+
+def _make_private(data_dir: Path) -> None:
+    """Make the data directory, for its owner alone: requests and logs may hold secrets.
+
+    Raises:
+        SettingsError: It can't be made or used.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {data_dir} can't be made: {error.strerror}. "
+            f"Name another one with --data-dir."
+        ) from None
 
 
 def _write_address(file: Path, address: str) -> None:

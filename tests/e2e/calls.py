@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from tests.e2e.harness import open_channel
-from tunesmith.v1 import event_pb2, tuning_service_pb2_grpc
+from tunesmith.v1 import event_pb2, training_job_pb2, tuning_service_pb2_grpc
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
@@ -26,6 +26,7 @@ JOB_S: Final = 120.0
 
 Event = event_pb2.WatchHyperParameterTuningJobResponse
 
+IN_PROGRESS: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STATUS_IN_PROGRESS
 COMPLETED: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
 FAILED: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STATUS_FAILED
 STOPPED: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STATUS_STOPPED
@@ -35,13 +36,14 @@ TERMINAL: Final = frozenset({COMPLETED, FAILED, STOPPED})
 class Refused(Exception):
     """A call's status with its details, easy to look at."""
 
-    def __init__(self, error: grpc.Call) -> None:
-        self.code: grpc.StatusCode = error.code()
-        self.text: str = error.details() or ""
+    def __init__(self, error: grpc.RpcError) -> None:
+        call = cast("grpc.Call", error)  # which every error of a call is
+        self.code: grpc.StatusCode = call.code()
+        self.text: str = call.details() or ""
         self.reason = ""
         self.fields: list[str] = []
         self.request_id = ""
-        status = rpc_status.from_call(error)
+        status = rpc_status.from_call(call)
         for detail in status.details if status is not None else ():
             for kind in (
                 error_details_pb2.ErrorInfo(),
@@ -137,9 +139,7 @@ class Calls:
         try:
             yield from call
         except grpc.RpcError as error:
-            if isinstance(error, grpc.Call):
-                raise Refused(error) from None
-            raise
+            raise Refused(error) from None
         finally:
             call.cancel()
 
@@ -159,9 +159,13 @@ class Calls:
         return list(self.watch(name, after=after))
 
     def is_serving(self) -> bool:
-        stub = health_pb2_grpc.HealthStub(self.channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_S)
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        check = self.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = check(health_pb2.HealthCheckRequest(), timeout=CALL_S)
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def refusing(call: Callable[[], Answer]) -> Answer:
@@ -169,15 +173,11 @@ def refusing(call: Callable[[], Answer]) -> Answer:
     try:
         return call()
     except grpc.RpcError as error:
-        if isinstance(error, grpc.Call):
-            raise Refused(error) from None
-        raise
+        raise Refused(error) from None
 
 
 def trial_runs(event: Event) -> bool:
     """Tell whether an event says that a trial's program runs."""
-    from tunesmith.v1 import training_job_pb2
-
     return event.training_job.secondary_status == training_job_pb2.SECONDARY_STATUS_TRAINING
 
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -77,7 +77,9 @@ class Process:
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {timeout_s:g} s\n{self.log_text()}") from None
+            raise AssertionError(
+                f"still running after {timeout_s:g} s\n{self.log_text()}"
+            ) from None
 
     def terminate(self) -> int:
         """Ask the process to end, and give its exit status."""
@@ -184,13 +186,22 @@ def _is_trial(process: psutil.Process, data_dir: Path) -> bool:
     return False
 
 
-def kill_all(processes: Sequence[psutil.Process]) -> None:
-    """Kill processes, and see that they are gone."""
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes, and see that they have ended."""
     for process in processes:
-        with suppress(psutil.Error):
-            process.kill()
-    _, alive = psutil.wait_procs(list(processes), timeout=END_S)
-    assert not alive, f"outlived SIGKILL: {alive}"
+        with suppress(ProcessLookupError, psutil.Error):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                process.kill()
+                _wait_for_end(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _wait_for_end(descriptor: int) -> None:
+    """Wait until a process has ended; it need not be reaped, nor be a child."""
+    ended, _, _ = select.select([descriptor], [], [], END_S)
+    assert ended, f"outlived SIGKILL for {END_S:g} s"
 
 
 def open_channel(address: str) -> grpc.Channel:

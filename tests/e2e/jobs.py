@@ -19,7 +19,7 @@ MINIMIZE: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MINIMIZE
 MAXIMIZE: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 
 # Without site packages an interpreter starts in some ten milliseconds.
-PYTHON: Final = (sys.executable, "-I", "-S")
+PYTHON: Final = (sys.executable, "-I", "-S", "-u")
 
 _BEGIN: Final = """
 import json, os, sys, time

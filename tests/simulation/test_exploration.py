@@ -29,10 +29,16 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> set[Move]:
     move_trial, move_job = Trial.moved, TuningJob.moved
 
     def trial_moved(
-        self: Trial, to: SecondaryStatus, *, cause: Cause, now: datetime, message: str
+        self: Trial,
+        to: SecondaryStatus,
+        *,
+        cause: Cause,
+        at: datetime,
+        now: datetime,
+        message: str,
     ) -> Trial:
         seen.add((self.secondary_status, to, cause))
-        return move_trial(self, to, cause=cause, now=now, message=message)
+        return move_trial(self, to, cause=cause, at=at, now=now, message=message)
 
     def job_moved(
         self: TuningJob, to: TuningJobStatus, *, cause: Cause, now: datetime, name: str

@@ -119,8 +119,17 @@ class Trial:
         """Give the first-level status."""
         return STATUS_OF[self.secondary_status]
 
-    def moved(self, to: SecondaryStatus, *, cause: Cause, now: datetime, message: str) -> Trial:
+    def moved(
+        self, to: SecondaryStatus, *, cause: Cause, at: datetime, now: datetime, message: str
+    ) -> Trial:
         """Return the trial in another secondary status.
+
+        Args:
+            to: The status.
+            cause: Who moves it.
+            at: When it happened: not before it came into its current status, not after ``now``.
+            now: When it is being taken note of.
+            message: StatusMessage, for people.
 
         Raises:
             IllegalTransition: The table does not allow it.
@@ -130,9 +139,9 @@ class Trial:
             raise IllegalTransition(
                 item=self.name, start=start, end=to, cause=cause, story=self.story()
             )
-        ended_at = now if STATUS_OF[to].is_terminal else None
-        closed = replace(self.transitions[-1], ended_at=now)
-        opened = StatusTransition(status=to, started_at=now, ended_at=ended_at, message=message)
+        ended_at = at if STATUS_OF[to].is_terminal else None
+        closed = replace(self.transitions[-1], ended_at=at)
+        opened = StatusTransition(status=to, started_at=at, ended_at=ended_at, message=message)
         return replace(
             self,
             secondary_status=to,
@@ -171,7 +180,7 @@ def launch(
         status=SecondaryStatus.PENDING,
         started_at=now,
         ended_at=None,
-        message="Waiting for a runner with a free slot",
+        message="Waiting for a runner with a free slot and the GPUs it needs",
     )
     return Trial(
         name=name,

@@ -38,7 +38,7 @@ _OUTCOME_STATUS: Final = {
 }
 #: StatusMessage of each secondary status: printed by SageMaker's clients as it is.
 _MESSAGES: Final = {
-    SecondaryStatus.PENDING: "Waiting for a runner with a free slot",
+    SecondaryStatus.PENDING: "Waiting for a runner with a free slot and the GPUs it needs",
     SecondaryStatus.STARTING: "Starting the training job",
     SecondaryStatus.DOWNLOADING: "Downloading input data",
     SecondaryStatus.TRAINING: "Training in progress",
@@ -81,9 +81,11 @@ def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
             training_job_name=trial.name, stored=trial.reported_sequence, got=event.sequence
         )
     trial = replace(trial, reported_sequence=event.sequence)
+    # The server may have been away when it happened, and the runner's clock may be wrong.
+    at = min(max(event.reported_at, trial.transitions[-1].started_at), now)
     match event.report:
         case ev.StageReached():
-            return _stage(trial, event.report.stage, event.reported_at, now)
+            return _stage(trial, event.report.stage, at, now)
         case ev.MetricEmitted():
             return _metric(trial, event, event.report, now)
         case ev.OutputWritten():
@@ -92,7 +94,7 @@ def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
                 trial=trial, effects=(fx.Announce(message=message, trial_name=trial.name),)
             )
         case ev.TrialEnded():
-            return _ended(trial, event.report, now)
+            return _ended(trial, event.report, at, now)
         case _:
             assert_never(event.report)
 
@@ -133,13 +135,13 @@ def concluded(trial: Trial, metric_name: str) -> Trial:
 
 def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:
     if stage is ev.Stage.TRAINING and trial.training_started_at is None:
-        trial = _training_since(trial, at, now)
+        trial = replace(trial, training_started_at=at, modified_at=now)
     to = _STAGE_STATUS[stage]
     # What a stopping trial does until its end is all Stopping; and a runner that names a stage
     # twice, or one that is over, tells nothing new.
     if (trial.secondary_status, to) not in TRAINING_JOB_TRANSITIONS:
         return Moved(trial=trial)
-    return Moved(trial=_moved(trial, to, Cause.RUNNER, now))
+    return Moved(trial=_moved(trial, to, Cause.RUNNER, now, at=at))
 
 
 def _metric(
@@ -163,37 +165,34 @@ def _metric(
     return Moved(trial=trial, effects=(saved, fx.Announce(message=message, trial_name=trial.name)))
 
 
-def _ended(trial: Trial, report: ev.TrialEnded, now: datetime) -> Moved:
+def _ended(trial: Trial, report: ev.TrialEnded, at: datetime, now: datetime) -> Moved:
     if report.training_started_at is not None:
-        trial = _training_since(trial, report.training_started_at, now)
+        started_at = min(max(report.training_started_at, trial.created_at), at)
+        trial = replace(trial, training_started_at=started_at)
     if report.outcome is ev.Outcome.RETURNED:
-        return _returned(trial, now)
-    ended = _moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now)
+        return _returned(trial, at, now)
+    ended = _moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now, at=at)
     ended = replace(ended, model_artifacts_uri=report.model_artifacts_uri)
     if report.outcome is ev.Outcome.FAILED:
         ended = _blamed(ended, report.failure_reason, retryable=report.retryable)
     return Moved(trial=ended)
 
 
-def _returned(trial: Trial, now: datetime) -> Moved:
+def _returned(trial: Trial, at: datetime, now: datetime) -> Moved:
     """Put a trial that its runner gave back into the queue, as if it had never begun."""
     if trial.stop_requested:
-        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
-    interrupted = _moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now)
-    waiting = _moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now)
+        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now, at=at))
+    interrupted = _moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at)
+    waiting = _moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
     waiting = replace(waiting, lease=None, metrics={}, training_started_at=None)
     again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))
     return Moved(trial=waiting, effects=again)
 
 
-def _training_since(trial: Trial, at: datetime, now: datetime) -> Trial:
-    """Note when a trial's program was started, by a runner's clock that may be wrong."""
-    started_at = min(max(at, trial.created_at), now)
-    return replace(trial, training_started_at=started_at, modified_at=now)
-
-
-def _moved(trial: Trial, to: SecondaryStatus, cause: Cause, now: datetime) -> Trial:
-    return trial.moved(to, cause=cause, now=now, message=_MESSAGES[to])
+def _moved(
+    trial: Trial, to: SecondaryStatus, cause: Cause, now: datetime, *, at: datetime | None = None
+) -> Trial:
+    return trial.moved(to, cause=cause, at=at or now, now=now, message=_MESSAGES[to])
 
 
 def _blamed(trial: Trial, reason: str, *, retryable: bool) -> Trial:

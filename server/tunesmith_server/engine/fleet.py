@@ -89,6 +89,7 @@ class _Runner:
     slots: int = 0
     gpu_count: int = 0
     draining: bool = False
+    lost: bool = False
     session: Session | None = None
     away_since: float = 0.0
     held: dict[str, _Held] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class _Runner:
         return self.gpu_count - sum(held.gpu_count for held in self.held.values())
 
     def takes(self, gpu_count: int) -> bool:
-        if self.session is None or self.draining:
+        if self.session is None or self.draining or self.lost:
             return False
         return self.free_slots() > 0 and self.free_gpus() >= gpu_count
 
@@ -196,7 +197,7 @@ class Fleet:
         elif runner.session is not None:
             runner.session.end(Conflict("The same runner connected again."))
         runner.name, runner.slots = hello.runner_name, hello.slots
-        runner.gpu_count = len(hello.gpus)
+        runner.gpu_count, runner.lost = len(hello.gpus), False
         session = runner.session = Session()
         self._welcome(runner, session, hello.held_trials)
         logger.info(
@@ -266,7 +267,7 @@ class Fleet:
         if runner is None:
             return
         runner.away_since = _monotonic()  # once is enough while the losses are written
-        runner.draining = True  # its connection may not have broken yet
+        runner.lost = True  # its connection may not have broken yet
         for name, held in tuple(runner.held.items()):
             logger.warning("%s is lost: %s", name, reason)
             lost = ev.RunnerLost(trial_name=name, lease_token=held.lease_token, reason=reason)

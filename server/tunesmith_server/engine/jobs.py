@@ -16,16 +16,13 @@ from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import (
     Conflict,
-    InvalidRequest,
     InvalidState,
     ResourceNotFound,
     TrainingJobNotFound,
-    Violation,
 )
 from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
-from tunesmith_server.domain.states import IllegalTransition
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
@@ -185,18 +182,15 @@ class Jobs:
 
         Raises:
             SequenceGap: Reports are missing in between.
-            InvalidRequest: A stage does not follow the last one.
             StoreUnavailable: The reports could not be made durable.
         """
-        waiting: dict[asyncio.Future[None], ev.TrialReported] = {}
+        waiting: list[asyncio.Future[None]] = []
         for report in reports:
             coordinator = self._fleet.coordinator_of(instance_id, report.trial_name)
             if coordinator is not None:
-                waiting[coordinator.post(report)] = report
+                waiting.append(coordinator.post(report))
         results = await asyncio.gather(*waiting, return_exceptions=True)
-        for report, result in zip(waiting.values(), results, strict=True):
-            if isinstance(result, IllegalTransition) and isinstance(report.report, ev.StageReached):
-                raise _out_of_order(result) from result
+        for result in results:
             if isinstance(result, BaseException):
                 raise result
 
@@ -284,8 +278,3 @@ class Jobs:
             work.close()
             raise RuntimeError("Jobs.run must be running before tuning jobs are created")
         self._tasks.create_task(work)
-
-
-def _out_of_order(error: IllegalTransition) -> InvalidRequest:
-    """Blame a stage that the tables do not allow on the runner that reported it."""
-    return InvalidRequest((Violation(path="Stage", message=str(error), rule="stage_follows"),))

@@ -24,11 +24,22 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class _Malformed:
-    """Stand in for a request whose bytes are no message."""
+#: Metadata key by which a caller says how many bytes of error details it takes.
+ERROR_BYTES_KEY: Final = "tunesmith-error-bytes"
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+#: A request is at most so long; gRPC itself lets longer ones through, for a refusal in words.
+MAX_REQUEST_BYTES: Final = 4 * 2**20
+
+
+class _Malformed:
+    """Stand in for a request whose bytes are no message, or too many.
+
+    Attributes:
+        reason: What was wrong and what would be right.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 def request_id(context: Context) -> str | None:
@@ -37,11 +48,22 @@ def request_id(context: Context) -> str | None:
     Raises:
         InvalidRequest: The key is longer than 128 characters.
     """
+    value = _metadata(context, REQUEST_ID_KEY)
+    if value is not None and len(value) > 128:  # noqa: PLR2004 - the limit is stated in the message
+        message = f"Metadata {REQUEST_ID_KEY} must be at most 128 characters long."
+        raise InvalidRequest((Violation(path="", message=message, rule="request_id"),))
+    return value
+
+
+def _error_bytes(context: Context) -> int | None:
+    """Give how many bytes of error details the caller says that it takes."""
+    value = _metadata(context, ERROR_BYTES_KEY)
+    return int(value) if value is not None and value.isdecimal() and len(value) < 10 else None  # noqa: PLR2004 - digits of a number that means anything here
+
+
+def _metadata(context: Context, wanted: str) -> str | None:
     for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID_KEY and isinstance(value, str):
-            if len(value) > 128:  # noqa: PLR2004 - the limit is stated in the message
-                message = f"Metadata {REQUEST_ID_KEY} must be at most 128 characters long."
-                raise InvalidRequest((Violation(path="", message=message, rule="request_id"),))
+        if key == wanted and isinstance(value, str):
             return value
     return None
 
@@ -86,21 +108,24 @@ def _tolerant(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message |
     """Let bytes that are no message reach the handler, which then refuses them in words."""
 
     def decode_or_mark(data: bytes) -> Message | _Malformed:
+        if len(data) > MAX_REQUEST_BYTES:
+            return _Malformed(
+                f"The request is {len(data)} bytes long; it must be at most {MAX_REQUEST_BYTES}."
+            )
         try:
             return decode(data)
-        except (DecodeError, UnicodeDecodeError) as error:
-            return _Malformed(error)
+        except (DecodeError, UnicodeDecodeError):
+            return _Malformed(
+                "The request could not be decoded: it must be the protobuf message that this "
+                "method takes, with every string in valid UTF-8."
+            )
 
     return decode_or_mark
 
 
 def _refuse_malformed(request: object) -> None:
     if isinstance(request, _Malformed):
-        message = (
-            "The request could not be decoded: it must be the protobuf message that this method "
-            "takes, with every string in valid UTF-8."
-        )
-        raise InvalidRequest((Violation(path="", message=message, rule="decoding"),))
+        raise InvalidRequest((Violation(path="", message=request.reason, rule="decoding"),))
 
 
 def _guarded_unary(behaviour: Any, method: str) -> Any:
@@ -147,7 +172,8 @@ async def _abort(context: Context, error: Exception, method: str) -> None:
     identity = _identity(context)
     if wire_error(error) is INTERNAL:
         logger.error("%s failed, request id %s", method, identity, exc_info=error)
-    await context.abort_with_status(rpc_status.to_status(rich_status(error, request_id=identity)))
+    status = rich_status(error, request_id=identity, error_bytes=_error_bytes(context))
+    await context.abort_with_status(rpc_status.to_status(status))
 
 
 def _identity(context: Context) -> str:

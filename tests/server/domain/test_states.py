@@ -41,7 +41,7 @@ def trial_in(status: SecondaryStatus) -> Trial:
     )
     for start, end in pairwise(path_to(status)):
         cause = min(TRAINING_JOB_TRANSITIONS[start, end])
-        trial = trial.moved(end, cause=cause, now=CREATED_AT, message="")
+        trial = trial.moved(end, cause=cause, at=CREATED_AT, now=CREATED_AT, message="")
     return trial
 
 
@@ -67,7 +67,7 @@ def test_a_training_job_moves_as_the_table_says_and_not_otherwise(
     trial = trial_in(start)
     allowed = TRAINING_JOB_TRANSITIONS.get((start, end), frozenset())
     for cause in allowed:
-        moved = trial.moved(end, cause=cause, now=LATER, message="moved")
+        moved = trial.moved(end, cause=cause, at=LATER, now=LATER, message="moved")
         assert moved.secondary_status is end
         assert moved.story() == (*trial.story(), end)
         assert moved.transitions[-2].ended_at == LATER
@@ -78,7 +78,7 @@ def test_a_training_job_moves_as_the_table_says_and_not_otherwise(
         assert moved.ended_at == moved.transitions[-1].ended_at == ended_at
     for cause in set(Cause) - allowed:
         with pytest.raises(IllegalTransition) as refusal:
-            trial.moved(end, cause=cause, now=LATER, message="moved")
+            trial.moved(end, cause=cause, at=LATER, now=LATER, message="moved")
         assert refusal.value.item == trial.name
         assert refusal.value.story == trial.story()
         told = f"{trial.name}: {start} -> {end} by {cause} is not allowed"

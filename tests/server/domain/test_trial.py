@@ -326,6 +326,19 @@ def test_a_runners_wrong_clock_leaves_the_times_in_order(days: int) -> None:
         assert trial.created_at <= trial.training_started_at <= trial.ended_at
 
 
+def test_a_trial_that_ended_while_the_server_was_away_ended_then() -> None:
+    job = assigned()
+    job.reach(1, ev.Stage.TRAINING)
+    began = job.now
+    job.now += timedelta(hours=1)
+    job.report(1, ended(), late=timedelta(minutes=59))
+    trial = job.trial(1)
+    assert trial.ended_at == job.now - timedelta(minutes=59)
+    assert trial.ended_at > began
+    assert trial.transitions[-1].started_at == trial.ended_at
+    assert trial.modified_at == job.now
+
+
 def test_a_measurement_has_the_runners_time() -> None:
     job = assigned()
     late = timedelta(minutes=3)

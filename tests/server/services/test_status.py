@@ -132,3 +132,15 @@ def test_any_number_of_violations_fits_the_metadata_that_clients_take(letter: st
     assert listed.field_violations[-1].description == (
         f"{5000 - shown} more violations are not shown."
     )
+
+
+def test_a_client_that_takes_more_is_told_more_up_to_a_limit() -> None:
+    violations = tuple(
+        errors.Violation(path=f"A[{n}]", message="a" * 200, rule="r") for n in range(100)
+    )
+    error = errors.InvalidRequest(violations)
+    status = rich_status(error, request_id="r-1", error_bytes=10**9)
+    assert len(_detail(status, error_details_pb2.BadRequest).field_violations) == 100
+    assert status.message == str(error)
+    many = errors.InvalidRequest(violations * 100)
+    assert rich_status(many, request_id="r-1", error_bytes=10**9).ByteSize() < 256 * 1024

@@ -25,21 +25,34 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tunesmith.v1 import options_pb2 as tunesmith_dot_v1_dot_options__pb2
 from tunesmith.v1 import training_job_pb2 as tunesmith_dot_v1_dot_training__job__pb2
 from tunesmith.v1 import tuning_job_pb2 as tunesmith_dot_v1_dot_tuning__job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tunesmith/v1/event.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftunesmith/v1/training_job.proto\x1a\x1dtunesmith/v1/tuning_job.proto\"\xd4\x01\n#WatchHyperParameterTuningJobRequest\x12}\n\x1fhyper_parameter_tuning_job_name\x18\x01 \x01(\tB7\xe0\x41\x02\xbaH1r,\x10\x01\x18 2&^(?:[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31})$\xc8\x01\x01R\x1bHyperParameterTuningJobName\x12.\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rAfterSequence\"\x82\x03\n$WatchHyperParameterTuningJobResponse\x12\x1f\n\x08sequence\x18\x01 \x01(\x03\x42\x03\xe0\x41\x03R\x08Sequence\x12/\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x03\xe0\x41\x03R\x02\x41t\x12\x44\n\ntuning_job\x18\x03 \x01(\x0b\x32\x1e.tunesmith.v1.TuningJobChangedB\x03\xe0\x41\x03H\x00R\tTuningJob\x12J\n\x0ctraining_job\x18\x04 \x01(\x0b\x32 .tunesmith.v1.TrainingJobChangedB\x03\xe0\x41\x03H\x00R\x0bTrainingJob\x12:\n\x06metric\x18\x05 \x01(\x0b\x32\x1b.tunesmith.v1.MetricEmittedB\x03\xe0\x41\x03H\x00R\x06Metric\x12\x31\n\x03log\x18\x06 \x01(\x0b\x32\x18.tunesmith.v1.LogWrittenB\x03\xe0\x41\x03H\x00R\x03LogB\x07\n\x05\x65vent\"\xf2\x03\n\x10TuningJobChanged\x12z\n!hyper_parameter_tuning_job_status\x18\x01 \x01(\x0e\x32+.tunesmith.v1.HyperParameterTuningJobStatusB\x03\xe0\x41\x03R\x1dHyperParameterTuningJobStatus\x12m\n\x1ctraining_job_status_counters\x18\x02 \x01(\x0b\x32\'.tunesmith.v1.TrainingJobStatusCountersB\x03\xe0\x41\x03R\x19TrainingJobStatusCounters\x12\x66\n\x19objective_status_counters\x18\x03 \x01(\x0b\x32%.tunesmith.v1.ObjectiveStatusCountersB\x03\xe0\x41\x03R\x17ObjectiveStatusCounters\x12_\n\x11\x62\x65st_training_job\x18\x04 \x01(\x0b\x32..tunesmith.v1.HyperParameterTrainingJobSummaryB\x03\xe0\x41\x03R\x0f\x42\x65stTrainingJob\x12*\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\tB\x03\xe0\x41\x03R\rFailureReason\"\xb2\x01\n\x12TrainingJobChanged\x12M\n\x07summary\x18\x01 \x01(\x0b\x32..tunesmith.v1.HyperParameterTrainingJobSummaryB\x03\xe0\x41\x03R\x07Summary\x12M\n\x10secondary_status\x18\x02 \x01(\x0e\x32\x1d.tunesmith.v1.SecondaryStatusB\x03\xe0\x41\x03R\x0fSecondaryStatus\"\x9a\x01\n\rMetricEmitted\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12$\n\x0bmetric_name\x18\x02 \x01(\tB\x03\xe0\x41\x03R\nMetricName\x12\x19\n\x05value\x18\x03 \x01(\x01\x42\x03\xe0\x41\x03R\x05Value\x12\x17\n\x04step\x18\x04 \x01(\x03\x42\x03\xe0\x41\x03R\x04Step\"X\n\nLogWritten\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12\x19\n\x05lines\x18\x02 \x03(\tB\x03\xe0\x41\x03R\x05Linesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tunesmith/v1/event.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atunesmith/v1/options.proto\x1a\x1ftunesmith/v1/training_job.proto\x1a\x1dtunesmith/v1/tuning_job.proto\"\x86\x03\n#WatchHyperParameterTuningJobRequest\x12}\n\x1fhyper_parameter_tuning_job_name\x18\x01 \x01(\tB7\xe0\x41\x02\xbaH1r,\x10\x01\x18 2&^(?:[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31})$\xc8\x01\x01R\x1bHyperParameterTuningJobName\x12.\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rAfterSequence\x12^\n\x11training_job_name\x18\x03 \x01(\tB2\xbaH/r*\x18?2&^(?:[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62})$\xd8\x01\x01R\x0fTrainingJobName\x12P\n\x0b\x65vent_kinds\x18\x04 \x03(\x0e\x32\x1c.tunesmith.v1.WatchEventKindB\x11\xbaH\x0e\x92\x01\x0b\x10\x04\"\x07\x82\x01\x04\x10\x01 \x00R\nEventKinds\"\x82\x03\n$WatchHyperParameterTuningJobResponse\x12\x1f\n\x08sequence\x18\x01 \x01(\x03\x42\x03\xe0\x41\x03R\x08Sequence\x12/\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x03\xe0\x41\x03R\x02\x41t\x12\x44\n\ntuning_job\x18\x03 \x01(\x0b\x32\x1e.tunesmith.v1.TuningJobChangedB\x03\xe0\x41\x03H\x00R\tTuningJob\x12J\n\x0ctraining_job\x18\x04 \x01(\x0b\x32 .tunesmith.v1.TrainingJobChangedB\x03\xe0\x41\x03H\x00R\x0bTrainingJob\x12:\n\x06metric\x18\x05 \x01(\x0b\x32\x1b.tunesmith.v1.MetricEmittedB\x03\xe0\x41\x03H\x00R\x06Metric\x12\x31\n\x03log\x18\x06 \x01(\x0b\x32\x18.tunesmith.v1.LogWrittenB\x03\xe0\x41\x03H\x00R\x03LogB\x07\n\x05\x65vent\"\xf2\x03\n\x10TuningJobChanged\x12z\n!hyper_parameter_tuning_job_status\x18\x01 \x01(\x0e\x32+.tunesmith.v1.HyperParameterTuningJobStatusB\x03\xe0\x41\x03R\x1dHyperParameterTuningJobStatus\x12m\n\x1ctraining_job_status_counters\x18\x02 \x01(\x0b\x32\'.tunesmith.v1.TrainingJobStatusCountersB\x03\xe0\x41\x03R\x19TrainingJobStatusCounters\x12\x66\n\x19objective_status_counters\x18\x03 \x01(\x0b\x32%.tunesmith.v1.ObjectiveStatusCountersB\x03\xe0\x41\x03R\x17ObjectiveStatusCounters\x12_\n\x11\x62\x65st_training_job\x18\x04 \x01(\x0b\x32..tunesmith.v1.HyperParameterTrainingJobSummaryB\x03\xe0\x41\x03R\x0f\x42\x65stTrainingJob\x12*\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\tB\x03\xe0\x41\x03R\rFailureReason\"\xb2\x01\n\x12TrainingJobChanged\x12M\n\x07summary\x18\x01 \x01(\x0b\x32..tunesmith.v1.HyperParameterTrainingJobSummaryB\x03\xe0\x41\x03R\x07Summary\x12M\n\x10secondary_status\x18\x02 \x01(\x0e\x32\x1d.tunesmith.v1.SecondaryStatusB\x03\xe0\x41\x03R\x0fSecondaryStatus\"\x9a\x01\n\rMetricEmitted\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12$\n\x0bmetric_name\x18\x02 \x01(\tB\x03\xe0\x41\x03R\nMetricName\x12\x19\n\x05value\x18\x03 \x01(\x01\x42\x03\xe0\x41\x03R\x05Value\x12\x17\n\x04step\x18\x04 \x01(\x03\x42\x03\xe0\x41\x03R\x04Step\"X\n\nLogWritten\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12\x19\n\x05lines\x18\x02 \x03(\tB\x03\xe0\x41\x03R\x05Lines*\xe2\x01\n\x0eWatchEventKind\x12 \n\x1cWATCH_EVENT_KIND_UNSPECIFIED\x10\x00\x12.\n\x1bWATCH_EVENT_KIND_TUNING_JOB\x10\x01\x1a\r\x8a\xb5\x18\tTuningJob\x12\x32\n\x1dWATCH_EVENT_KIND_TRAINING_JOB\x10\x02\x1a\x0f\x8a\xb5\x18\x0bTrainingJob\x12\'\n\x17WATCH_EVENT_KIND_METRIC\x10\x03\x1a\n\x8a\xb5\x18\x06Metric\x12!\n\x14WATCH_EVENT_KIND_LOG\x10\x04\x1a\x07\x8a\xb5\x18\x03Logb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tunesmith.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_TUNING_JOB"]._loaded_options = None
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_TUNING_JOB"]._serialized_options = b'\212\265\030\tTuningJob'
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_TRAINING_JOB"]._loaded_options = None
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_TRAINING_JOB"]._serialized_options = b'\212\265\030\013TrainingJob'
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_METRIC"]._loaded_options = None
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_METRIC"]._serialized_options = b'\212\265\030\006Metric'
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_LOG"]._loaded_options = None
+  _globals['_WATCHEVENTKIND'].values_by_name["WATCH_EVENT_KIND_LOG"]._serialized_options = b'\212\265\030\003Log'
   _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['hyper_parameter_tuning_job_name']._loaded_options = None
   _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['hyper_parameter_tuning_job_name']._serialized_options = b'\340A\002\272H1r,\020\001\030 2&^(?:[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31})$\310\001\001'
   _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['after_sequence']._loaded_options = None
   _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['after_sequence']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['training_job_name']._loaded_options = None
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['training_job_name']._serialized_options = b'\272H/r*\030?2&^(?:[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62})$\330\001\001'
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['event_kinds']._loaded_options = None
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST'].fields_by_name['event_kinds']._serialized_options = b'\272H\016\222\001\013\020\004\"\007\202\001\004\020\001 \000'
   _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE'].fields_by_name['sequence']._loaded_options = None
   _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE'].fields_by_name['sequence']._serialized_options = b'\340A\003'
   _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE'].fields_by_name['at']._loaded_options = None
@@ -78,16 +91,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGWRITTEN'].fields_by_name['training_job_name']._serialized_options = b'\340A\003'
   _globals['_LOGWRITTEN'].fields_by_name['lines']._loaded_options = None
   _globals['_LOGWRITTEN'].fields_by_name['lines']._serialized_options = b'\340A\003'
-  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST']._serialized_start=202
-  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST']._serialized_end=414
-  _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE']._serialized_start=417
-  _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE']._serialized_end=803
-  _globals['_TUNINGJOBCHANGED']._serialized_start=806
-  _globals['_TUNINGJOBCHANGED']._serialized_end=1304
-  _globals['_TRAININGJOBCHANGED']._serialized_start=1307
-  _globals['_TRAININGJOBCHANGED']._serialized_end=1485
-  _globals['_METRICEMITTED']._serialized_start=1488
-  _globals['_METRICEMITTED']._serialized_end=1642
-  _globals['_LOGWRITTEN']._serialized_start=1644
-  _globals['_LOGWRITTEN']._serialized_end=1732
+  _globals['_WATCHEVENTKIND']._serialized_start=1941
+  _globals['_WATCHEVENTKIND']._serialized_end=2167
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST']._serialized_start=230
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBREQUEST']._serialized_end=620
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE']._serialized_start=623
+  _globals['_WATCHHYPERPARAMETERTUNINGJOBRESPONSE']._serialized_end=1009
+  _globals['_TUNINGJOBCHANGED']._serialized_start=1012
+  _globals['_TUNINGJOBCHANGED']._serialized_end=1510
+  _globals['_TRAININGJOBCHANGED']._serialized_start=1513
+  _globals['_TRAININGJOBCHANGED']._serialized_end=1691
+  _globals['_METRICEMITTED']._serialized_start=1694
+  _globals['_METRICEMITTED']._serialized_end=1848
+  _globals['_LOGWRITTEN']._serialized_start=1850
+  _globals['_LOGWRITTEN']._serialized_end=1938
 # @@protoc_insertion_point(module_scope)

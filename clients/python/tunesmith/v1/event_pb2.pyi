@@ -7,13 +7,52 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import sys
 import tunesmith.v1.training_job_pb2
 import tunesmith.v1.tuning_job_pb2
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _WatchEventKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _WatchEventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WatchEventKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    WATCH_EVENT_KIND_UNSPECIFIED: _WatchEventKind.ValueType  # 0
+    """Never sent."""
+    WATCH_EVENT_KIND_TUNING_JOB: _WatchEventKind.ValueType  # 1
+    """`TuningJobChanged`."""
+    WATCH_EVENT_KIND_TRAINING_JOB: _WatchEventKind.ValueType  # 2
+    """`TrainingJobChanged`."""
+    WATCH_EVENT_KIND_METRIC: _WatchEventKind.ValueType  # 3
+    """`MetricEmitted`."""
+    WATCH_EVENT_KIND_LOG: _WatchEventKind.ValueType  # 4
+    """`LogWritten`."""
+
+class WatchEventKind(_WatchEventKind, metaclass=_WatchEventKindEnumTypeWrapper):
+    """What an event is about."""
+
+WATCH_EVENT_KIND_UNSPECIFIED: WatchEventKind.ValueType  # 0
+"""Never sent."""
+WATCH_EVENT_KIND_TUNING_JOB: WatchEventKind.ValueType  # 1
+"""`TuningJobChanged`."""
+WATCH_EVENT_KIND_TRAINING_JOB: WatchEventKind.ValueType  # 2
+"""`TrainingJobChanged`."""
+WATCH_EVENT_KIND_METRIC: WatchEventKind.ValueType  # 3
+"""`MetricEmitted`."""
+WATCH_EVENT_KIND_LOG: WatchEventKind.ValueType  # 4
+"""`LogWritten`."""
+global___WatchEventKind = WatchEventKind
 
 @typing.final
 class WatchHyperParameterTuningJobRequest(google.protobuf.message.Message):
@@ -23,19 +62,33 @@ class WatchHyperParameterTuningJobRequest(google.protobuf.message.Message):
 
     HYPER_PARAMETER_TUNING_JOB_NAME_FIELD_NUMBER: builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: builtins.int
+    TRAINING_JOB_NAME_FIELD_NUMBER: builtins.int
+    EVENT_KINDS_FIELD_NUMBER: builtins.int
     hyper_parameter_tuning_job_name: builtins.str
     """Required. The tuning job. 1 to 32 characters, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}`."""
     after_sequence: builtins.int
     """Only events after this `sequence` are sent: the last one seen before a reconnect.
     At least 0. Absent or 0: from the tuning job's first event.
     """
+    training_job_name: builtins.str
+    """Only events about this training job are sent, and the tuning job's own. 1 to 63
+    characters, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`. Absent: those about all of them.
+    """
+    @property
+    def event_kinds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___WatchEventKind.ValueType]:
+        """Only events of these kinds are sent; the one that ends the stream always is. At most 4.
+        Absent: events of all kinds.
+        """
+
     def __init__(
         self,
         *,
         hyper_parameter_tuning_job_name: builtins.str = ...,
         after_sequence: builtins.int = ...,
+        training_job_name: builtins.str = ...,
+        event_kinds: collections.abc.Iterable[global___WatchEventKind.ValueType] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after_sequence", b"after_sequence", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_sequence", b"after_sequence", "event_kinds", b"event_kinds", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "training_job_name", b"training_job_name"]) -> None: ...
 
 global___WatchHyperParameterTuningJobRequest = WatchHyperParameterTuningJobRequest
 

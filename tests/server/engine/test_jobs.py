@@ -1,0 +1,231 @@
+"""Callers' wishes and runners' reports, through the engine and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.server.engine.engine_parts import (
+    LIMIT_S,
+    Engine,
+    ended,
+    reported,
+    running_engine,
+    tuning_request,
+)
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    InvalidState,
+    ResourceInUse,
+    ResourceNotFound,
+    SequenceGap,
+    TrainingJobNotFound,
+)
+from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
+from tunesmith_server.engine.suggestions import Suggester
+from tunesmith_server.engine.watch import Watch
+
+
+async def _settled(engine: Engine, name: str) -> TuningJobStatus:
+    job = await engine.jobs.read(name)
+    watch = Watch(store=engine.store, fan_out=engine.fan_out, is_open=engine.jobs.is_open)
+    async with asyncio.timeout(LIMIT_S):
+        async for _ in watch.events(job.job.job_id, after=0):
+            pass
+    return (await engine.jobs.read(name)).job.status
+
+
+async def test_a_job_runs_to_its_end(engine: Engine) -> None:
+    await engine.create("job", jobs=3, parallel=2)
+    runner = await engine.connect("a", slots=2)
+    for value in (0.5, 0.25, 0.75):
+        assignment = await runner.assignment()
+        metric = ev.MetricEmitted(metric_name="loss", value=value)
+        await runner.report(assignment, metric, ended())
+    assert await _settled(engine, "job") is TuningJobStatus.COMPLETED
+    job = (await engine.jobs.read("job")).job
+    assert job.counters.completed == 3
+    assert job.best is not None
+    assert job.best.objective_value == 0.25
+    assert not engine.jobs.is_open(job.job_id)
+
+
+async def test_a_request_that_breaks_rules_leaves_nothing(engine: Engine) -> None:
+    with pytest.raises(InvalidRequest):
+        await engine.create("job", jobs=0, parallel=-1)
+    with pytest.raises(ResourceNotFound):
+        await engine.jobs.read("job")
+
+
+async def test_a_taken_name_is_refused_in_whatever_case(engine: Engine) -> None:
+    await engine.create("job")
+    with pytest.raises(ResourceInUse):
+        await engine.create("JOB")
+
+
+async def test_creates_at_once_under_one_request_id_make_one_job(engine: Engine) -> None:
+    arns = await asyncio.gather(*(engine.create("job", request_id="k") for _ in range(10)))
+    assert len(set(arns)) == 1
+    runner = await engine.connect("a", slots=5)
+    assignment = await runner.assignment()
+    await runner.report(assignment, ended())
+    assert await runner.has_nothing()
+    assert await engine.create("job", request_id="k") == arns[0]
+    with pytest.raises(Conflict):
+        await engine.create("other", request_id="k")
+
+
+async def test_a_stop_under_a_known_request_id_is_answered_again(engine: Engine) -> None:
+    await engine.create("job", request_id="create")
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    await engine.jobs.stop("job", request_id="stop")
+    await engine.jobs.stop("JOB", request_id="stop")
+    with pytest.raises(InvalidState):
+        await engine.jobs.stop("job", request_id=None)
+    with pytest.raises(InvalidState):
+        await engine.jobs.stop("job", request_id="another")
+    await runner.next()
+    await runner.report(assignment, ended(ev.Outcome.STOPPED))
+    assert await _settled(engine, "job") is TuningJobStatus.STOPPED
+    await engine.jobs.stop("job", request_id="stop")
+
+
+async def test_a_request_id_of_another_call_stops_nothing(engine: Engine) -> None:
+    await engine.create("job", request_id="create")
+    await engine.create("other")
+    await engine.jobs.stop("other", request_id="stop")
+    for used in ("create", "stop"):
+        with pytest.raises(Conflict, match=used):
+            await engine.jobs.stop("job", request_id=used)
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    with pytest.raises(Conflict):
+        await engine.jobs.stop_training_job(assignment.training_job_name, request_id="create")
+    trial = await engine.store.trial(assignment.training_job_name)
+    assert trial is not None
+    assert trial.trial.status is TrainingJobStatus.IN_PROGRESS
+
+
+async def test_stopping_a_training_job_is_for_open_ones(engine: Engine) -> None:
+    await engine.create("job", jobs=2)
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    name = assignment.training_job_name
+    await engine.jobs.stop_training_job(name, request_id="stop")
+    await engine.jobs.stop_training_job(name, request_id="stop")
+    with pytest.raises(InvalidState, match="in status Stopping"):
+        await engine.jobs.stop_training_job(name, request_id=None)
+    assert (await runner.next()).stop.training_job_name == name
+    await runner.report(assignment, ended(ev.Outcome.STOPPED))
+    with pytest.raises(InvalidState, match="in status Stopped"):
+        await engine.jobs.stop_training_job(name, request_id=None)
+    with pytest.raises(TrainingJobNotFound):
+        await engine.jobs.stop_training_job("nobody", request_id=None)
+    assert (await runner.assignment()).training_job_name != name
+
+
+async def test_only_an_ended_job_is_deleted(engine: Engine) -> None:
+    await engine.create("job")
+    with pytest.raises(InvalidState, match="not in a terminal state"):
+        await engine.jobs.delete("job")
+    await engine.jobs.stop("job", request_id=None)
+    await _settled(engine, "job")
+    await engine.jobs.delete("job")
+    with pytest.raises(ResourceNotFound):
+        await engine.jobs.delete("job")
+    await engine.create("job")
+
+
+async def test_reports_are_durable_when_taken_in(engine: Engine) -> None:
+    await engine.create("job")
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    values = [ev.MetricEmitted(metric_name="loss", value=float(n)) for n in range(500)]
+    await runner.report(assignment, *values)
+    stored = await engine.store.measurements(assignment.training_job_name)
+    assert [(step, value) for _, step, value, _ in stored] == [
+        (n + 1, float(n)) for n in range(500)
+    ]
+
+
+async def test_a_gap_is_told_and_what_came_before_it_is_kept(engine: Engine) -> None:
+    await engine.create("job")
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    name = assignment.training_job_name
+    news: list[ev.Report] = [ev.StageReached(stage=ev.Stage.TRAINING), ended(), ended()]
+    reports = [reported(name, seq, each) for seq, each in zip((1, 3, 4), news, strict=True)]
+    with pytest.raises(SequenceGap) as gap:
+        await engine.jobs.report("a", reports)
+    assert (gap.value.stored, gap.value.got) == (1, 3)
+    trial = await engine.store.trial(name)
+    assert trial is not None
+    assert trial.trial.reported_sequence == 1
+
+
+async def test_a_strategy_that_breaks_down_fails_its_job_and_no_other(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Suggester, __: int, ___: int) -> ev.SuggestionsArrived:
+        raise ArithmeticError("the matrix is singular")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Suggester, "_suggest", broken)
+        await engine.create("job")
+        assert await _settled(engine, "job") is TuningJobStatus.FAILED
+    reason = (await engine.jobs.read("job")).job.failure_reason
+    assert reason == "InternalServerError: ArithmeticError: the matrix is singular"
+    await engine.create("other")
+    runner = await engine.connect("a")
+    await runner.report(await runner.assignment(), ended())
+    assert await _settled(engine, "other") is TuningJobStatus.COMPLETED
+
+
+async def test_a_job_created_just_before_the_end_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("job", jobs=2, parallel=1)
+    async with running_engine(tmp_path) as engine:
+        runner = await engine.connect("a")
+        for _ in range(2):
+            await runner.report(await runner.assignment(), ended())
+        assert await _settled(engine, "job") is TuningJobStatus.COMPLETED
+
+
+async def test_suggestions_after_a_restart_go_on_where_they_were(tmp_path: Path) -> None:
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+
+    async def run(folder: Path, *, restart_after: int | None) -> list[dict[str, str]]:
+        seen: list[dict[str, str]] = []
+        while len(seen) < 6:
+            async with running_engine(folder) as engine:
+                if not seen:
+                    await engine.jobs.create(tuning_request("job", jobs=6), seed=3, request_id=None)
+                runner = await engine.connect(f"r{len(seen)}")
+                for _ in range(6 - len(seen) if restart_after is None else restart_after):
+                    assignment = await runner.assignment()
+                    seen.append(dict(assignment.hyper_parameters))
+                    await runner.report(assignment, ended())
+        return seen
+
+    whole = await run(tmp_path / "whole", restart_after=None)
+    broken = await run(tmp_path / "broken", restart_after=2)
+    assert broken == whole
+    assert len({tuple(sorted(each.items())) for each in whole}) == 6
+
+
+async def test_a_job_past_its_deadline_ends_when_the_server_is_back(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        request = tuning_request("job")
+        limits = request.hyper_parameter_tuning_job_config.resource_limits
+        limits.max_runtime_in_seconds = 120
+        await engine.jobs.create(request, seed=1, request_id=None)
+    later = datetime.now(UTC).timestamp() + 121
+    async with running_engine(tmp_path, clock=lambda: datetime.fromtimestamp(later, UTC)) as engine:
+        assert await _settled(engine, "job") is TuningJobStatus.COMPLETED
