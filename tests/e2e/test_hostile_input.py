@@ -44,6 +44,7 @@ _NAMED: Final = tuple(
 #: One refuses before it has read anything.
 _READING: Final = tuple(path for path in _METHODS if not path.endswith("SuggestionService/Trials"))
 
+_REASONS = {"ValidationException", "SerializationException", "ResourceNotFound"}
 _REFUSALS: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -79,7 +80,7 @@ def _refusal(channel: grpc.Channel, path: str, data: bytes) -> Refused:
 
 def _assert_clear(refused: Refused) -> None:
     assert refused.code in _REFUSALS, refused
-    assert refused.reason in {"ValidationException", "ResourceNotFound"}, refused
+    assert refused.reason in _REASONS, refused
     assert refused.request_id
     assert 10 < len(refused.text) < 20_000
 

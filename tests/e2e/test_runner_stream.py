@@ -94,7 +94,7 @@ def _report(assignment: pb.TrialAssignment | None, sequence: int, **news: object
 
 def _assert_invalid(refused: Refused, words: str) -> None:
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT, refused
-    assert refused.reason == "ValidationException"
+    assert refused.reason == "SerializationException"
     assert words in refused.text
 
 

@@ -4,6 +4,7 @@
 
     TunesmithError
     ├── InvalidRequest          the request breaks constraints or rules; all of them are listed
+    │   ├── MalformedRequest    the bytes are no message, or too many
     │   └── InvalidPagingToken  a NextToken that this service did not issue for this query
     ├── ResourceNotFound        no such tuning job, training job or tag owner
     ├── TrainingJobNotFound     the same for a training job, which SageMaker answers differently
@@ -65,6 +66,13 @@ def _sentence(violations: tuple[Violation, ...]) -> str:
         )
     count = f"{len(violations)} validation errors detected: "
     return count + "; ".join(violation.message for violation in violations)
+
+
+class MalformedRequest(InvalidRequest):
+    """Refuse bytes that are no message of the call, or too many. Mend the client."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__((Violation(path="", message=reason, rule="decoding"),))
 
 
 class InvalidPagingToken(InvalidRequest):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -20,6 +20,7 @@ from tunesmith_server.domain.errors import Conflict
 from tunesmith_server.domain.states import TrainingJobStatus
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.coordinator import Coordinator
 
 logger = logging.getLogger(__name__)
@@ -327,19 +328,7 @@ class Fleet:
         if self._tasks is None:
             work.close()
         else:
-            self._tasks.create_task(_logged(work))
-
-    def describe(self) -> Sequence[tuple[str, int, int]]:
-        """List connected runners as (name, slots, trials held)."""
-        return [(r.name, r.slots, len(r.held)) for r in self._runners.values() if r.session]
-
-
-async def _logged(work: Coroutine[None, None, None]) -> None:
-    """Keep one trial's trouble from ending everyone's fleet."""
-    try:
-        await work
-    except Exception:
-        logger.exception("a trial could not be handed out or given up")
+            self._tasks.create_task(logged(work, doing="handing out a trial or giving it up"))
 
 
 def _stop(trial_name: str, lease_token: int) -> pb.ConnectResponse:

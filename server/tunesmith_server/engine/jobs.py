@@ -24,6 +24,7 @@ from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
@@ -96,7 +97,7 @@ class Jobs:
         )
         if stored.job.job_id not in self._coordinators and not stored.job.status.is_terminal:
             coordinator = self._coordinate(JobState(spec=spec, job=stored.job))
-            self._start(coordinator.deliver(ev.Recovered()))
+            self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"starting {spec.name}"))
         return stored.arn
 
     async def stop(self, name: str, *, request_id: str | None) -> None:
@@ -200,7 +201,8 @@ class Jobs:
         """Begin to carry out one command; never waits."""
         match command:
             case fx.Suggest():
-                self._start(self._suggest(coordinator, command))
+                suggesting = self._suggest(coordinator, command)
+                self._start(logged(suggesting, doing=f"suggesting for {coordinator.name}"))
             case fx.Enqueue():
                 self._fleet.enqueue(coordinator, command.trial)
             case fx.Withdraw():
@@ -249,7 +251,7 @@ class Jobs:
         for trial in trials:
             self._fleet.restore(coordinator, trial)
         logger.info("%s: going on with %d open training jobs", spec.name, len(trials))
-        self._start(coordinator.deliver(ev.Recovered()))
+        self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"going on with {spec.name}"))
 
     def _coordinate(self, state: JobState) -> Coordinator:
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)

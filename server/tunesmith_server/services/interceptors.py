@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from tunesmith_server.domain.errors import InvalidRequest, NotServed, Violation
+from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, NotServed, Violation
 from tunesmith_server.services.status import INTERNAL, rich_status, wire_error
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _tolerant(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message |
 
 def _refuse_malformed(request: object) -> None:
     if isinstance(request, _Malformed):
-        raise InvalidRequest((Violation(path="", message=request.reason, rule="decoding"),))
+        raise MalformedRequest(request.reason)
 
 
 def _guarded_unary(behaviour: Any, method: str) -> Any:

@@ -41,6 +41,9 @@ _INVALID = WireError(code=_C.INVALID_ARGUMENT, http_status=400, reason="Validati
 #: The most special class first is not needed: a class is looked up along its own ancestry.
 TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
     errors.InvalidRequest: _INVALID,
+    errors.MalformedRequest: WireError(
+        code=_C.INVALID_ARGUMENT, http_status=400, reason="SerializationException"
+    ),
     errors.ResourceNotFound: WireError(
         code=_C.NOT_FOUND, http_status=400, reason="ResourceNotFound"
     ),
