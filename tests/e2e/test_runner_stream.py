@@ -92,9 +92,9 @@ def _report(assignment: pb.TrialAssignment | None, sequence: int, **news: object
     )
 
 
-def _assert_invalid(refused: Refused, words: str) -> None:
+def _assert_invalid(refused: Refused, words: str, *, reason: str = "ValidationException") -> None:
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT, refused
-    assert refused.reason == "SerializationException"
+    assert refused.reason == reason
     assert words in refused.text
 
 
@@ -249,7 +249,9 @@ def test_a_report_of_five_megabytes_is_refused(calls: Calls) -> None:
     with Stream(calls) as stream:
         stream.hello()
         stream.report(_report(None, 1, output=pb.OutputLines(lines=["x" * 5_000_000])))
-        _assert_invalid(stream.refusal(), "must be at most 4194304")
+        _assert_invalid(
+            stream.refusal(), "must be at most 4194304", reason="SerializationException"
+        )
 
 
 def test_a_time_that_no_calendar_has_is_refused(calls: Calls) -> None:
