@@ -143,6 +143,12 @@ class Fleet:
             coordinator=coordinator, trial=trial, gpu_count=gpu_count
         )
         self._place()
+        most = max((runner.gpu_count for runner in self._runners.values()), default=None)
+        if trial.name in self._waiting and most is not None and gpu_count > most:
+            logger.warning(
+                "%s waits for a runner with %d GPUs; those connected have %d at most",
+                *(trial.name, gpu_count, most),
+            )
 
     def withdraw(self, trial_name: str) -> None:
         """Look for a runner for this trial no longer."""
