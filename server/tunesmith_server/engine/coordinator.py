@@ -184,8 +184,9 @@ def _coalesced(durable: Sequence[fx.Durable]) -> list[fx.Durable]:
     for effect in durable:
         if isinstance(effect, fx.SaveTrial):
             known = latest.get(effect.trial.name)
-            is_new = effect.is_new or (known is not None and known.is_new)
-            latest[effect.trial.name] = replace(effect, is_new=is_new)
+            if known is not None and known.is_new and not effect.is_new:
+                effect = replace(effect, is_new=True)  # noqa: PLW2901 - the same, still unwritten
+            latest[effect.trial.name] = effect
         else:
             rest.append(effect)
     return [*latest.values(), *rest]

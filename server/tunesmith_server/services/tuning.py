@@ -98,10 +98,15 @@ class TuningService(tuning_service_pb2_grpc.TuningServiceServicer):
     async def WatchHyperParameterTuningJob(
         self, request: event_pb2.WatchHyperParameterTuningJobRequest, context: Context
     ) -> AsyncIterator[event_pb2.WatchHyperParameterTuningJobResponse]:
-        """Stream a tuning job's events until it has ended."""
+        """Stream a tuning job's events, all or those asked for, until it has ended."""
         check_request(request)
         stored = await self._jobs.read(request.hyper_parameter_tuning_job_name)
-        async for event in self._watch.events(stored.job.job_id, after=request.after_sequence):
+        async for event in self._watch.events(
+            stored.job.job_id,
+            after=request.after_sequence,
+            trial_name=request.training_job_name or None,
+            kinds=frozenset(request.event_kinds),
+        ):
             yield event
 
     async def ListTrainingJobsForHyperParameterTuningJob(

@@ -23,7 +23,7 @@ from tunesmith_server.domain.errors import (
 )
 from tunesmith_server.domain.names import TRAINING_JOB_RESOURCE, TUNING_JOB_RESOURCE
 from tunesmith_server.store import reading, rows
-from tunesmith_server.store.database import Database
+from tunesmith_server.store.database import Database, Value
 from tunesmith_server.store.store import Commit, NewJob, StoredJob
 
 _CREATE: Final = "CreateHyperParameterTuningJob"
@@ -58,8 +58,8 @@ def create_job(database: Database, new: NewJob) -> StoredJob:
         )
     job_id: int = row["job_id"]
     _put_tags(database, new.arn, new.tags)
-    for event in new.events:
-        _insert_event(database, job_id, None, event.SerializeToString())
+    events = [rows.event_values(job_id, None, event) for event in new.events]
+    database.insert("insert_events", events)
     if new.request_id is not None:
         _note_request(
             database,
@@ -133,6 +133,7 @@ def apply(database: Database, commit: Commit) -> None:
     change = _Change(database, job.job_id)
     for durable in commit.durable:
         change.write(durable)
+    change.finish()
     best = None if job.best is None else job.best.name
     database.run("set_best", job_id=job.job_id, best=best)
     if commit.request_id is not None:
@@ -148,30 +149,44 @@ def apply(database: Database, commit: Commit) -> None:
 
 
 class _Change:
-    """Write the durable effects of one change, in order."""
+    """Write the durable effects of one change, in order; many of one kind at once."""
 
     def __init__(self, database: Database, job_id: int) -> None:
         self._database = database
         self._job_id = job_id
         # Row numbers of the trials met so far: most changes are about a single one.
         self._trial_ids: dict[str, int] = {}
+        # Nothing that a change writes depends on these rows, except for dropping measurements.
+        self._events: list[Sequence[Value]] = []
+        self._measurements: list[Sequence[Value]] = []
 
     def write(self, durable: Durable) -> None:
-        """Write one effect."""
+        """Write one effect, or keep it for ``finish``."""
         match durable:
             case SaveTrial():
                 self._save_trial(durable)
             case SaveMeasurement():
-                self._save_measurement(durable)
+                trial_id = self._trial_id(durable.trial_name)
+                self._measurements.append(rows.measurement_values(trial_id, durable))
             case DropMeasurements():
                 self._drop_measurements(durable.trial_name)
             case Announce():
                 about = durable.trial_name
-                trial_id = None if about is None else self._trial_id(about)
-                payload = durable.message.SerializeToString()
-                _insert_event(self._database, self._job_id, trial_id, payload)
+                about_id = None if about is None else self._trial_id(about)
+                values = rows.event_values(self._job_id, about_id, durable.message)
+                self._events.append(values)
             case _:
                 assert_never(durable)
+
+    def finish(self) -> None:
+        """Write what was kept."""
+        self._insert_measurements()
+        self._database.insert("insert_events", self._events)
+        self._events = []
+
+    def _insert_measurements(self) -> None:
+        self._database.insert("insert_measurements", self._measurements)
+        self._measurements = []
 
     def _save_trial(self, save: SaveTrial) -> None:
         trial = save.trial
@@ -197,19 +212,8 @@ class _Change:
         if save.is_new:
             self._database.run("inherit_tags", training_job_id=trial_id)
 
-    def _save_measurement(self, save: SaveMeasurement) -> None:
-        self._database.run(
-            "insert_measurement",
-            training_job_id=self._trial_id(save.trial_name),
-            lease_token=save.lease_token,
-            sequence=save.sequence,
-            metric_name=save.metric_name,
-            step=save.step,
-            value=save.value,
-            measured_at=rows.from_time(save.measured_at),
-        )
-
     def _drop_measurements(self, trial_name: str) -> None:
+        self._insert_measurements()  # those before are dropped too, those after are not
         self._database.run("drop_measurements", training_job_id=self._trial_id(trial_name))
 
     def _trial_id(self, name: str) -> int:
@@ -222,12 +226,6 @@ class _Change:
         trial_id: int = row["training_job_id"]
         self._trial_ids[name] = trial_id
         return trial_id
-
-
-def _insert_event(
-    database: Database, job_id: int, training_job_id: int | None, payload: bytes
-) -> None:
-    database.run("insert_event", job_id=job_id, training_job_id=training_job_id, payload=payload)
 
 
 def delete_job(database: Database, job_id: int, deleted_at: datetime) -> bool:

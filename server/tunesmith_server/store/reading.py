@@ -71,18 +71,23 @@ def measurements(
 
 
 def events(
-    database: Database, job_id: int, after: int, limit: int, trial_name: str | None
+    database: Database,
+    job_id: int,
+    *,
+    after: int,
+    limit: int,
+    trial_name: str | None,
+    kinds: frozenset[event_pb2.WatchEventKind.ValueType],
 ) -> tuple[event_pb2.WatchHyperParameterTuningJobResponse, ...]:
-    """Read a tuning job's events above a sequence, numbered."""
-    statement = "events_of_job" if trial_name is None else "events_of_trial"
-    found = database.all(statement, job_id=job_id, after=after, limit=limit, name=trial_name)
-    return tuple(_event(row) for row in found)
-
-
-def _event(row: sqlite3.Row) -> event_pb2.WatchHyperParameterTuningJobResponse:
-    event = event_pb2.WatchHyperParameterTuningJobResponse.FromString(row["payload"])
-    event.sequence = row["sequence"]
-    return event
+    """Read a tuning job's events above a sequence, numbered; of all kinds if none is named."""
+    values = {"job_id": job_id, "after": after, "limit": limit, **rows.kind_values(kinds)}
+    if trial_name is None:
+        found = database.all("events_of_job", **values)
+    else:
+        row = database.one("trial_id", name=trial_name, job_id=job_id)
+        trial_id = None if row is None else row["training_job_id"]
+        found = database.all("events_of_trial", **values, training_job_id=trial_id)
+    return tuple(rows.event(row) for row in found)
 
 
 def tags(database: Database, arn: str) -> Mapping[str, str] | None:

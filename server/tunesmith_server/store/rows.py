@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.effects import SaveMeasurement
 from tunesmith_server.domain.states import ObjectiveStatus, SecondaryStatus, TuningJobStatus
 from tunesmith_server.domain.trial import (
     FailureKind,
@@ -29,6 +31,14 @@ from tunesmith_server.store.store import StoredJob
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+#: Which kind of event each member of the message is; also the names of the kinds in SQL.
+_EVENT_KINDS: Final = {
+    "tuning_job": event_pb2.WATCH_EVENT_KIND_TUNING_JOB,
+    "training_job": event_pb2.WATCH_EVENT_KIND_TRAINING_JOB,
+    "metric": event_pb2.WATCH_EVENT_KIND_METRIC,
+    "log": event_pb2.WATCH_EVENT_KIND_LOG,
+}
 
 
 def from_time(at: datetime) -> int:
@@ -189,6 +199,19 @@ def to_parameters(text: str) -> dict[str, str]:
     return parameters
 
 
+def measurement_values(training_job_id: int, saved: SaveMeasurement) -> tuple[Value, ...]:
+    """Give what ``insert_measurements`` writes."""
+    return (
+        training_job_id,
+        saved.lease_token,
+        saved.sequence,
+        saved.metric_name,
+        saved.step,
+        saved.value,
+        from_time(saved.measured_at),
+    )
+
+
 def measurement(row: sqlite3.Row) -> tuple[str, int, float, datetime]:
     """Read one value of a metric as (metric, step, value, time)."""
     value = math.nan if row["value"] is None else row["value"]
@@ -250,3 +273,34 @@ def _to_metrics(text: str) -> dict[str, Measurement]:
         name: Measurement(value=float(value), step=step, measured_at=to_time(measured_at))
         for name, (value, step, measured_at) in json.loads(text).items()
     }
+
+
+# --- events --------------------------------------------------------------------------------
+
+
+def event_values(
+    job_id: int, training_job_id: int | None, event: event_pb2.WatchHyperParameterTuningJobResponse
+) -> tuple[Value, ...]:
+    """Give what ``insert_events`` writes.
+
+    Raises:
+        ValueError: The event is about nothing.
+    """
+    about = event.WhichOneof("event")
+    if about is None:
+        raise ValueError(f"an event needs one of {', '.join(_EVENT_KINDS)}")
+    return job_id, training_job_id, _EVENT_KINDS[about], event.SerializeToString()
+
+
+def kind_values(kinds: Collection[event_pb2.WatchEventKind.ValueType]) -> dict[str, Value]:
+    """Give what the queries of events select kinds by; no kinds: all of them."""
+    return {
+        name: kind if kind in kinds or not kinds else None for name, kind in _EVENT_KINDS.items()
+    }
+
+
+def event(row: sqlite3.Row) -> event_pb2.WatchHyperParameterTuningJobResponse:
+    """Read an event, with its number."""
+    read = event_pb2.WatchHyperParameterTuningJobResponse.FromString(row["payload"])
+    read.sequence = row["sequence"]
+    return read

@@ -141,11 +141,19 @@ class SqliteStore:
         return await self._readers.read(lambda db: reading.measurements(db, trial_name))
 
     async def events(
-        self, job_id: int, *, after: int, limit: int, trial_name: str | None = None
+        self,
+        job_id: int,
+        *,
+        after: int,
+        limit: int,
+        trial_name: str | None = None,
+        kinds: frozenset[event_pb2.WatchEventKind.ValueType] = frozenset(),
     ) -> tuple[event_pb2.WatchHyperParameterTuningJobResponse, ...]:
         """Read a tuning job's events above a sequence, numbered, in order."""
         return await self._readers.read(
-            lambda db: reading.events(db, job_id, after, limit, trial_name)
+            lambda db: reading.events(
+                db, job_id, after=after, limit=limit, trial_name=trial_name, kinds=kinds
+            )
         )
 
     async def tags(self, arn: str) -> Mapping[str, str] | None:

@@ -6,8 +6,9 @@ A file holds any number of statements, each begun by two comments::
     -- Remove a tag, if it is there.
     DELETE FROM tags WHERE arn = :arn AND key = :key
 
-Values are always bound. The listings alone have parts that SQL cannot bind, such as a direction;
-they stand in braces, and ``listing.py`` fills them in from a closed table.
+Values are always bound. Where a statement has parts that SQL cannot bind, they stand in braces: a
+listing's direction and the like, which ``listing.py`` fills in from a closed table, and the places
+of as many rows as are inserted.
 """
 
 from __future__ import annotations

@@ -246,11 +246,25 @@ class Store(Protocol):
         """Read all values of a training job's metrics as (metric, step, value, time), in order."""
 
     async def events(
-        self, job_id: int, *, after: int, limit: int, trial_name: str | None = None
+        self,
+        job_id: int,
+        *,
+        after: int,
+        limit: int,
+        trial_name: str | None = None,
+        kinds: frozenset[event_pb2.WatchEventKind.ValueType] = frozenset(),
     ) -> tuple[event_pb2.WatchHyperParameterTuningJobResponse, ...]:
         """Read a tuning job's events above a sequence, numbered, in order.
 
-        ``trial_name`` restricts them to those about one training job.
+        What is left out costs nothing, however much there is of it.
+
+        Args:
+            job_id: The tuning job.
+            after: Only events above this sequence.
+            limit: At most so many.
+            trial_name: Only events about this training job of the tuning job, and the tuning job's
+                own changes. A name that is none of its training jobs' leaves only those.
+            kinds: Only events of these kinds; none: of all.
         """
 
     async def tags(self, arn: str) -> Mapping[str, str] | None:

@@ -86,6 +86,21 @@ def about(line: str) -> event_pb2.WatchHyperParameterTuningJobResponse:
     return event_pb2.WatchHyperParameterTuningJobResponse(log=event_pb2.LogWritten(lines=[line]))
 
 
+def about_each_kind() -> Sequence[event_pb2.WatchHyperParameterTuningJobResponse]:
+    """Give one event of each kind, in the order of the kinds' numbers."""
+    event = event_pb2.WatchHyperParameterTuningJobResponse
+    return (
+        event(tuning_job=event_pb2.TuningJobChanged()),
+        event(training_job=event_pb2.TrainingJobChanged()),
+        event(metric=event_pb2.MetricEmitted(step=1)),
+        about("line"),
+    )
+
+
+def kinds_of(events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]) -> list[str | None]:
+    return [event.WhichOneof("event") for event in events]
+
+
 def lines(events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]) -> list[str]:
     return [event.log.lines[0] for event in events]
 

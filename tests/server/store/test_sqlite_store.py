@@ -14,7 +14,7 @@ import pytest
 
 from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, new_job
-from tunesmith_server.domain.effects import SaveTrial
+from tunesmith_server.domain.effects import Announce, SaveTrial
 from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
 from tunesmith_server.store import reading
 from tunesmith_server.store.database import Database
@@ -105,6 +105,25 @@ async def test_what_is_queued_meanwhile_is_one_group_and_a_refused_write_stays_a
     assert await sqlite_store.job("bad") is None
 
 
+async def test_a_thousand_values_of_one_commit_are_few_statements(
+    sqlite_store: SqliteStore,
+) -> None:
+    stored = await samples.with_trials(sqlite_store, "digits", [samples.new_trial("t-001")])
+    statements: list[str] = []
+    sqlite_store._writer._database._connection.set_trace_callback(statements.append)
+    effects = [
+        effect
+        for number in range(1, 1001)
+        for effect in (
+            samples.measured("t-001", number, 0.5),
+            Announce(message=samples.about("x"), trial_name="t-001"),
+        )
+    ]
+    await sqlite_store.commit(changed(stored, *effects))
+    assert len(statements) < 30
+    assert len(await sqlite_store.measurements("t-001")) == 1000
+
+
 async def test_a_group_has_a_limit(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "db", group_limit=2)
     statements: list[str] = []
@@ -146,7 +165,7 @@ async def test_a_failing_commit_fails_its_whole_group_and_is_recovered_from(
 ) -> None:
     def break_commit(database: Database) -> None:
         database.control("PRAGMA defer_foreign_keys = ON")
-        database.control("INSERT INTO events (job_id, payload) VALUES (12345, x'')")
+        database.control("INSERT INTO events (job_id, kind, payload) VALUES (12345, 4, x'')")
 
     first = await sqlite_store.create_job(new_job("first"))
     async with busy(sqlite_store):

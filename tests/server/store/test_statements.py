@@ -85,6 +85,17 @@ def test_pages_of_one_tuning_jobs_training_jobs_look_at_no_others(
     assert "(job_id=?)" in steps[0]
 
 
+@pytest.mark.parametrize("name", ["events_of_job", "events_of_trial"])
+def test_a_page_of_events_reads_no_event_that_is_left_out_and_sorts_none(
+    database: sqlite3.Connection, name: str
+) -> None:
+    steps = [step for step in plan(database, load_statements()[name]) if "events" in step]
+    assert len(steps) == 4
+    for step in steps:
+        assert re.search(r"job_id=\? AND kind=\? AND sequence>\?", step)
+    assert not any("TEMP B-TREE" in step for step in plan(database, load_statements()[name]))
+
+
 def test_a_file_is_split_at_names_and_keeps_purposes() -> None:
     text = "-- name: a\n-- Do a.\nSELECT 1\n\n-- name: b\n-- Do b.\nSELECT\n  2\n"
     assert parse_statements(text) == [

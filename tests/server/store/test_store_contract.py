@@ -13,6 +13,7 @@ import pytest
 
 from tests.server.store import samples
 from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
+from tunesmith.v1 import event_pb2
 from tunesmith_server.domain.effects import (
     Announce,
     DropMeasurements,
@@ -201,6 +202,36 @@ async def test_a_report_written_twice_is_a_conflict_and_nothing_of_it_stays(stor
     assert len(await store.measurements("digits-001")) == 1
 
 
+async def test_very_many_values_and_events_of_one_commit_stay_in_their_order(store: Store) -> None:
+    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
+    effects = [
+        effect
+        for number in range(1, 1500)
+        for effect in (
+            measured("digits-001", number, float(number)),
+            Announce(message=about(str(number)), trial_name="digits-001"),
+        )
+    ]
+    await store.commit(changed(stored, *effects))
+    values = [value for _, _, value, _ in await store.measurements("digits-001")]
+    events = await store.events(stored.job.job_id, after=0, limit=10_000)
+    assert values == [float(number) for number in range(1, 1500)]
+    assert lines(events) == [str(number) for number in range(1, 1500)]
+
+
+async def test_dropping_measurements_spares_those_that_come_after_it(store: Store) -> None:
+    stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
+    await store.commit(
+        changed(
+            stored,
+            measured("digits-001", 1, 0.1),
+            DropMeasurements(trial_name="digits-001"),
+            measured("digits-001", 1, 0.2),
+        )
+    )
+    assert [value for _, _, value, _ in await store.measurements("digits-001")] == [0.2]
+
+
 async def test_a_training_job_name_is_taken_in_any_case_and_across_tuning_jobs(
     store: Store,
 ) -> None:
@@ -279,6 +310,55 @@ async def test_events_are_numbered_upwards_and_read_from_any_point(store: Store)
     about_trial = await store.events(one.job.job_id, after=0, limit=10, trial_name="ONE-001")
     assert lines(about_trial) == ["b"]
     assert lines(await store.events(two.job.job_id, after=0, limit=10)) == ["two"]
+
+
+async def _with_events_of_two_trials(store: Store) -> StoredJob:
+    """Store, for the tuning job itself and for each of its training jobs, an event of each kind."""
+    trials = [samples.new_trial(f"digits-00{index}", index) for index in (1, 2)]
+    stored = await samples.with_trials(store, "digits", trials)
+    for about_trial in (None, "digits-001", "digits-002"):
+        own, *others = samples.about_each_kind()
+        events = [own] if about_trial is None else others
+        announced = [Announce(message=event, trial_name=about_trial) for event in events]
+        await store.commit(changed(await existing(store, "digits"), *announced))
+    return stored
+
+
+async def test_events_are_selected_by_kind_without_changing_their_order(store: Store) -> None:
+    job_id = (await _with_events_of_two_trials(store)).job.job_id
+    everything = await store.events(job_id, after=0, limit=99)
+    assert samples.kinds_of(everything) == ["tuning_job", *("training_job", "metric", "log") * 2]
+    names = ("tuning_job", "training_job", "metric", "log")
+    for chosen in [{0}, {1}, {2}, {3}, {0, 3}, {1, 2}, {0, 1, 2, 3}]:
+        kinds = frozenset(event_pb2.WatchEventKind.values()[1 + number] for number in chosen)
+        wanted = {names[number] for number in chosen}
+        found = await store.events(job_id, after=0, limit=99, kinds=kinds)
+        expected = [event for event in everything if event.WhichOneof("event") in wanted]
+        assert list(found) == expected
+        assert list(await store.events(job_id, after=0, limit=2, kinds=kinds)) == expected[:2]
+
+
+async def test_events_about_one_training_job_come_with_the_tuning_jobs_own(store: Store) -> None:
+    job_id = (await _with_events_of_two_trials(store)).job.job_id
+    own, *rest = await store.events(job_id, after=0, limit=99)
+    logs = frozenset({event_pb2.WATCH_EVENT_KIND_LOG})
+    found = await store.events(job_id, after=0, limit=99, trial_name="DIGITS-002")
+    assert found == (own, *rest[3:])
+    after = own.sequence
+    assert await store.events(job_id, after=after, limit=1, trial_name="digits-001") == (rest[0],)
+    only_logs = await store.events(job_id, after=0, limit=9, trial_name="digits-001", kinds=logs)
+    assert only_logs == (rest[2],)
+    assert await store.events(job_id, after=0, limit=9, trial_name="nobody") == (own,)
+    other = await store.create_job(new_job("letters"))
+    assert await store.events(other.job.job_id, after=0, limit=9, trial_name="digits-001") == ()
+
+
+async def test_an_event_about_nothing_is_refused_and_nothing_written(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    empty = Announce(message=event_pb2.WatchHyperParameterTuningJobResponse())
+    with pytest.raises(ValueError, match="tuning_job, training_job, metric, log"):
+        await store.commit(changed(stored, empty))
+    assert (await existing(store, "digits")).job.version == 0
 
 
 async def test_every_read_sees_the_writes_acknowledged_before_it(store: Store) -> None:

@@ -17,10 +17,11 @@ _BATCH_CHARACTERS: Final = 128 * 1024
 
 
 class OutputPump:
-    """Carry a trial's output, in order: a metric's report follows the line that it was read from.
+    """Carry a trial's output, in order: metrics' reports follow the lines that they were read from.
 
-    Lines travel together: a report leaves when it is full, when its first line is old enough,
-    or when a metric was found. While the outbox is full, the pipe is not read.
+    Lines travel together: a batch leaves when it is full, or when its first line is old enough.
+    The values found in its lines follow it, in the order of their appearance. While the outbox is
+    full, the pipe is not read.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class OutputPump:
         self._splitter = LineSplitter()
         self._batch: list[str] = []
         self._batch_characters = 0
+        self._values: list[tuple[str, float]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, reader: asyncio.StreamReader) -> None:
@@ -58,25 +60,26 @@ class OutputPump:
         """Take in one line."""
         self._batch.append(line)
         self._batch_characters += len(line)
-        values = self._scanner.scan(line)
+        self._values += self._scanner.scan(line)
         full = (
-            len(self._batch) >= self._limits.flush_lines
+            # A line may hold a value of every metric: the outbox is to be looked at meanwhile.
+            max(len(self._batch), len(self._values)) >= self._limits.flush_lines
             or self._batch_characters >= _BATCH_CHARACTERS
         )
-        if values or full:
+        if full:
             self.flush()
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._limits.flush_s, self.flush)
-        for name, value in values:
-            self._outbox.append(pb.MetricValue(metric_name=name, value=value))
 
     def flush(self) -> None:
-        """Report the lines that wait."""
+        """Report the lines that wait, then the values found in them."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._batch:
             self._outbox.append(pb.OutputLines(lines=self._batch))
-            self._batch = []
+            for name, value in self._values:
+                self._outbox.append(pb.MetricValue(metric_name=name, value=value))
+            self._batch, self._values = [], []
             self._batch_characters = 0

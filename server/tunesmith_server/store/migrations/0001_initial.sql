@@ -102,11 +102,12 @@ CREATE TABLE events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id INTEGER NOT NULL REFERENCES tuning_jobs (job_id),
     training_job_id INTEGER REFERENCES training_jobs (training_job_id),
+    kind INTEGER NOT NULL CHECK (kind IN (1, 2, 3, 4)),  -- a WatchEventKind
     payload BLOB NOT NULL  -- a WatchHyperParameterTuningJobResponse without its sequence
 ) STRICT;
 
-CREATE INDEX events_of_job ON events (job_id, sequence);
-CREATE INDEX events_of_training_job ON events (training_job_id, sequence)
+CREATE INDEX events_of_job ON events (job_id, kind, sequence);
+CREATE INDEX events_of_training_job ON events (training_job_id, kind, sequence)
     WHERE training_job_id IS NOT NULL;
 
 -- Tags of tuning jobs that are not deleted, and of training jobs.

@@ -88,12 +88,12 @@ WHERE
 ORDER BY {key} {direction}, trial.name {direction}
 LIMIT :limit
 
--- name: insert_measurement
--- Add one value of a metric.
+-- name: insert_measurements
+-- Add values of metrics. changes.py fills in the rows' places.
 INSERT INTO measurements (
     training_job_id, lease_token, sequence, metric_name, step, value, measured_at
 )
-VALUES (:training_job_id, :lease_token, :sequence, :metric_name, :step, :value, :measured_at)
+VALUES {rows}
 
 -- name: drop_measurements
 -- Forget all that a training job measured.
