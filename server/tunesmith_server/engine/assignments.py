@@ -51,7 +51,8 @@ class Assigner:
         try:
             algorithm = resolve_algorithm(definition.algorithm_specification, self.site)
         except InvalidRequest as error:
-            return self._failure(trial, f"ClientError: {error}")
+            told = "; ".join(violation.message for violation in error.violations)
+            return self._failure(trial, f"ClientError: {told}")
         instance_type, volume_gib = instance_of(definition)
         assignment = pb.TrialAssignment(
             training_job_name=trial.name,
