@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith import InvalidRequest
-from tunesmith.aws_json import from_aws, to_aws
+from tunesmith.aws_json import from_aws, read_aws, to_aws
 from tunesmith.v1 import (
     event_pb2,
     training_job_operations_pb2,
@@ -333,10 +333,29 @@ def test_half_a_surrogate_pair_is_refused_and_not_repeated() -> None:
 
 
 def test_long_values_are_cut_and_many_violations_counted() -> None:
-    found = violations({"Tags": [{"Key": ["x" * 10_000]}] * 5000, "N" * 10_000: 1})
-    assert len(found) == 101
-    assert all(len(message) < 500 for message in found.values())
-    assert found[""] == "and 4901 more of the same request"
+    wrong = {"Tags": [{"Key": ["x" * 10_000]}] * 5000, "N" * 10_000: 1}
+    with pytest.raises(
+        InvalidRequest, match=r"^5001 validation errors.*4901 more violations"
+    ) as it:
+        from_aws(wrong, Create)
+    assert (len(it.value.violations), it.value.left_out) == (100, 4901)
+    assert all(len(violation.message) < 500 for violation in it.value.violations)
+
+
+def test_what_fits_can_be_had_beside_what_does_not() -> None:
+    ranges = {"CategoricalParameterRanges": [{"Name": "kind", "Values": [1, "b"]}]}
+    wrong = {
+        "HyperParameterTuningJobName": "a",
+        "Tag": 1,
+        "HyperParameterTuningJobConfig": {"Strategy": "Random", "ParameterRanges": ranges},
+    }
+    reading = read_aws(wrong, Create)
+    values = "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[0].Values"
+    assert {violation.path for violation in reading.violations} == {"Tag", f"{values}[0]"}
+    assert reading.message.hyper_parameter_tuning_job_name == "a"
+    config = reading.message.hyper_parameter_tuning_job_config
+    # An item keeps its index, whatever comes before it.
+    assert config.parameter_ranges.categorical_parameter_ranges[0].values == ["", "b"]
 
 
 def test_two_members_of_one_choice_are_refused() -> None:

@@ -20,7 +20,13 @@ from tests.clients.fake_tuning_service import (
     unavailable,
 )
 from tunesmith.calls import CallSettings
-from tunesmith.v1 import tag_pb2, training_job_operations_pb2, tuning_job_pb2, tuning_service_pb2
+from tunesmith.v1 import (
+    event_pb2,
+    tag_pb2,
+    training_job_operations_pb2,
+    tuning_job_pb2,
+    tuning_service_pb2,
+)
 from tunesmith.v1.event_pb2 import TuningJobChanged
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse as Event
 
@@ -207,6 +213,7 @@ async def test_details_of_a_status_are_the_errors_attributes(
                 field_violations=[
                     field_violation(field="Tags[2].Key", description="too long"),
                     field_violation(field="", description="no space"),
+                    field_violation(description="12 more violations are not shown."),
                 ]
             ),
             error_details_pb2.RetryInfo(retry_delay=Duration(seconds=2)),
@@ -219,7 +226,23 @@ async def test_details_of_a_status_are_the_errors_attributes(
         tunesmith.Violation(path="Tags[2].Key", message="too long"),
         tunesmith.Violation(path="", message="no space"),
     )
+    assert error.value.left_out == 12
     assert (error.value.retry_after_s, error.value.request_id) == (2.0, "r-1")
+
+
+async def test_an_error_may_say_much_more_than_grpc_takes_by_itself(
+    service: FakeTuningService, client: tunesmith.aio.AsyncClient
+) -> None:
+    many = error_details_pb2.BadRequest()
+    for number in range(2000):
+        many.field_violations.add(field=f"Tags[{number}].Key", description="too long" * 5)
+    service.answers[CREATE] = [
+        refused(grpc.StatusCode.INVALID_ARGUMENT, "ValidationException", many)
+    ]
+    with pytest.raises(tunesmith.InvalidRequest) as error:
+        await client.create({})
+    assert len(error.value.violations) == 2000
+    assert service.calls[0].metadata["tunesmith-error-bytes"] == "262144"
 
 
 async def test_a_reason_of_another_domain_is_not_taken_for_sagemakers(
@@ -261,6 +284,19 @@ async def test_a_watch_goes_on_after_a_disconnect_where_it_was(
     seen = [got.sequence async for got in client.watch("a")]
     assert seen == [1, 4, 5, 9]
     assert [call.request.after_sequence for call in service.calls] == [0, 4, 4]
+
+
+async def test_a_watch_asks_for_what_is_wanted_each_time_it_is_opened(
+    service: FakeTuningService, client: tunesmith.aio.AsyncClient
+) -> None:
+    service.streams = [[event(1), unavailable()], [event(2, COMPLETED)]]
+    events = client.job("a").watch(training_job_name="a-001-0000000a", kinds=("Log", "Metric"))
+    assert [got.sequence async for got in events] == [1, 2]
+    assert [call.request.training_job_name for call in service.calls] == ["a-001-0000000a"] * 2
+    kinds = [event_pb2.WATCH_EVENT_KIND_LOG, event_pb2.WATCH_EVENT_KIND_METRIC]
+    assert [list(call.request.event_kinds) for call in service.calls] == [kinds, kinds]
+    with pytest.raises(tunesmith.InvalidRequest, match="'Logs'"):
+        client.watch("a", kinds=["Logs"])
 
 
 async def test_a_stream_that_reached_its_age_is_opened_anew(service: FakeTuningService) -> None:
@@ -342,6 +378,28 @@ def test_a_synchronous_watch_may_be_left_early(
         break
     service.answers[DESCRIBE] = [DESCRIBED]
     assert sync_client.describe("a") == DESCRIBED
+
+
+def test_a_synchronous_watch_gives_all_events_and_then_what_ended_it(
+    service: FakeTuningService, sync_client: tunesmith.Client
+) -> None:
+    many = [event(number) for number in range(1, 5000)]
+    service.streams = [[*many, refused(grpc.StatusCode.ABORTED, "ConflictException")]]
+    events = sync_client.watch("a")
+    assert [next(events).sequence for _ in many] == list(range(1, 5000))
+    with pytest.raises(tunesmith.Conflict):
+        next(events)
+
+
+def test_a_client_that_is_closed_during_a_watch_leaves_nothing_running(
+    service: FakeTuningService, sync_client: tunesmith.Client
+) -> None:
+    service.streams = [[event(1), TimeoutError(), event(2)]]
+    events = sync_client.watch("a")
+    assert next(events).sequence == 1
+    sync_client.close()
+    with pytest.raises(RuntimeError, match="connect anew"):
+        next(events)
 
 
 def test_a_closed_synchronous_client_says_so(sync_client: tunesmith.Client) -> None:

@@ -120,6 +120,8 @@ def test_what_an_embedded_server_stored_is_there_for_the_next_one(
     other = run("tune", request, "--embedded", "--data-dir", data_dir, "--name", "other")
     assert (first.returncode, again.returncode, other.returncode) == (0, 2, 0), again.stderr
     assert "--name NAME" in again.stderr
+    kept = f"kept in {data_dir}; `tunesmith serve --data-dir {data_dir}` shows it"
+    assert first.stderr.splitlines()[-1] == kept
 
 
 def test_the_example_that_needs_nothing_runs(data_dir: Path, tmp_path: Path) -> None:
@@ -203,8 +205,38 @@ def test_ctrl_c_stops_the_job_on_an_embedded_server(
         text = read_until(None)
         assert process.wait(30) == 130
     assert "Ctrl-C again leaves at once" in text
+    assert "may take up to 120 s" in text
     assert "Tuning job cli: Stopped" in text
     assert processes_of(data_dir) == []
+
+
+def test_an_embedded_server_says_which_unfinished_jobs_go_on(
+    write_request: Callable[..., Path], data_dir: Path
+) -> None:
+    where = ("--embedded", "--data-dir", str(data_dir))
+    with terminal(["tune", str(write_request(ENDLESS)), *where]) as (process, read_until):
+        read_until(b"(value 1)")
+        process.kill()
+        for other in processes_of(data_dir):
+            other.wait(30)
+    again = run("tune", write_request(ENDLESS), *where)
+    assert again.returncode == 2
+    assert "1 unfinished job goes on: cli\n" in again.stderr
+    assert "it is InProgress" in again.stderr
+    assert f"After `tunesmith serve --data-dir {data_dir}`: `tunesmith jobs watch cli`" in (
+        again.stderr
+    )
+
+
+def test_a_data_directory_that_cannot_be_used_is_refused_with_the_option_that_names_another(
+    write_request: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = run(
+        "tune", write_request(QUADRATIC), "--embedded", "--data-dir", tmp_path / "file" / "x"
+    )
+    assert done.returncode == 2
+    assert "name another one with --data-dir DIR" in done.stderr
 
 
 def test_an_embedded_server_does_not_outlive_its_command(

@@ -24,7 +24,10 @@ from google.protobuf.message_factory import GetMessageClass
 from tunesmith.aws_json import from_aws
 from tunesmith.calls import Caller, CallSettings
 from tunesmith.errors import NotServed
-from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
+from tunesmith.v1.event_pb2 import (
+    WatchHyperParameterTuningJobRequest,
+    WatchHyperParameterTuningJobResponse,
+)
 from tunesmith.v1.tag_pb2 import Tag
 from tunesmith.v1.training_job_operations_pb2 import (
     DescribeTrainingJobRequest,
@@ -190,15 +193,29 @@ class AsyncClient:
         )
 
     def watch(
-        self, name: str, *, after_sequence: int = 0
+        self,
+        name: str,
+        *,
+        after_sequence: int = 0,
+        training_job_name: str | None = None,
+        kinds: Iterable[str] = (),
     ) -> AsyncIterator[WatchHyperParameterTuningJobResponse]:
         """Stream a tuning job's events until it has ended, over disconnects.
 
         Args:
             name: Of the tuning job.
             after_sequence: Of the last event already seen; 0: from the first.
+            training_job_name: Only events about this training job, and the tuning job's own.
+            kinds: Only events of these kinds: ``TuningJob``, ``TrainingJob``, ``Metric``,
+                ``Log``. The event that ends the tuning job always comes. Absent: all kinds.
         """
-        return self._caller.watch(name, after_sequence=after_sequence)
+        wanted = {
+            "HyperParameterTuningJobName": name,
+            "AfterSequence": after_sequence,
+            "TrainingJobName": training_job_name,
+            "EventKinds": list(kinds),
+        }
+        return self._caller.watch(from_aws(wanted, WatchHyperParameterTuningJobRequest))
 
     def training_jobs(
         self, name: str, request: Request | None = None
@@ -325,10 +342,19 @@ class AsyncJob:
         return await self._client.describe(self.name)
 
     def watch(
-        self, *, after_sequence: int = 0
+        self,
+        *,
+        after_sequence: int = 0,
+        training_job_name: str | None = None,
+        kinds: Iterable[str] = (),
     ) -> AsyncIterator[WatchHyperParameterTuningJobResponse]:
-        """Stream its events until it has ended, over disconnects."""
-        return self._client.watch(self.name, after_sequence=after_sequence)
+        """Stream its events until it has ended, over disconnects; the client's ``watch``."""
+        return self._client.watch(
+            self.name,
+            after_sequence=after_sequence,
+            training_job_name=training_job_name,
+            kinds=kinds,
+        )
 
     async def wait(self) -> DescribeHyperParameterTuningJobResponse:
         """Wait until the tuning job has ended, and describe it. It may have failed."""

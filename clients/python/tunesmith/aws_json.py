@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -37,7 +37,7 @@ from tunesmith.aws_json_values import (
     scalar_renderer,
     timestamp_seconds,
 )
-from tunesmith.errors import refusal
+from tunesmith.errors import Violation, refusal
 
 # JSON is untyped by nature: the codec is the place where `Any` ends.
 JsonObject: TypeAlias = dict[str, Any]
@@ -102,12 +102,41 @@ def from_aws(
     Raises:
         InvalidRequest: The JSON does not fit; every misfit is listed, by the path as written.
     """
+    reading = read_aws(data, message_type, unknown=unknown)
+    if reading.violations:
+        raise refusal(reading.violations, left_out=reading.left_out)
+    return reading.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Generic[M]):
+    """Hold what could be read of SageMaker's JSON, and what could not.
+
+    Attributes:
+        message: All that fits; what does not is absent, or the type's zero in a list.
+        violations: Every misfit, by the path as written; the first hundred.
+        left_out: How many more there are.
+    """
+
+    message: M
+    violations: tuple[Violation, ...]
+    left_out: int
+
+
+def read_aws(
+    data: object, message_type: type[M], *, unknown: Literal["refuse", "ignore"] = "refuse"
+) -> Reading[M]:
+    """Read as much of a message from SageMaker's JSON as fits, and note what does not.
+
+    For those who have more to say about a request than its shape, and say it all at once. The
+    arguments are ``from_aws``'s.
+    """
     message = message_type()
     findings = Findings(ignore_unknown=unknown == "ignore")
     _reading_plan(message.DESCRIPTOR).read(message, data, None, findings)
-    if findings.count:
-        raise refusal(findings.violations())
-    return message
+    return Reading(
+        message=message, violations=tuple(findings.violations), left_out=findings.left_out
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,12 +322,14 @@ def _message_list_reader(field: FieldDescriptor) -> _Read:
 def _list_reader(field: FieldDescriptor) -> _Read:
     name, parse = field.name, scalar_parser(field)
     zero_rule = explicit_zero_rule(field)
+    zero = "" if field.type == FieldDescriptor.TYPE_STRING else 0
 
     def read(message: Message, value: Any, path: Path, findings: Findings) -> None:
         if not findings.is_list(value, path, zero_rule):
             return
         parsed = [parse(item, (path, index), findings) for index, item in enumerate(value)]
-        getattr(message, name).extend(item for item in parsed if item is not None)
+        # What does not fit keeps its place, or the items after it would be known by wrong ones.
+        getattr(message, name).extend(zero if item is None else item for item in parsed)
 
     return read
 

@@ -55,16 +55,8 @@ class Findings:
 
     def __init__(self, *, ignore_unknown: bool) -> None:
         self.ignore_unknown = ignore_unknown
-        self.count = 0
-        self._kept: list[Violation] = []
-
-    def violations(self) -> list[Violation]:
-        """Give what was found, ending with how much was left out, if anything was."""
-        left_out = self.count - len(self._kept)
-        if not left_out:
-            return self._kept
-        rest = Violation(path="", message=f"and {left_out} more of the same request")
-        return [*self._kept, rest]
+        self.violations: list[Violation] = []
+        self.left_out = 0
 
     def add(self, path: Path, sentence: str) -> None:
         """Note that the member at a path is not what it should be."""
@@ -111,9 +103,10 @@ class Findings:
         return True
 
     def _keep(self, path: str, message: str) -> None:
-        self.count += 1
-        if len(self._kept) < _LISTED:
-            self._kept.append(Violation(path=path, message=message))
+        if len(self.violations) < _LISTED:
+            self.violations.append(Violation(path=path, message=message))
+        else:
+            self.left_out += 1
 
 
 def written(path: Path) -> str:

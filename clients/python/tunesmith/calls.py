@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from tunesmith.statuses import REQUEST_ID_KEY, error_of
+from tunesmith.statuses import ERROR_BYTES_KEY, REQUEST_ID_KEY, error_of
 from tunesmith.v1.event_pb2 import (
     WatchHyperParameterTuningJobRequest,
     WatchHyperParameterTuningJobResponse,
@@ -42,8 +42,11 @@ _CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Servers are on loopback so far, where a proxy from the environment can only be in the way.
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    # An error's details are metadata, of which gRPC takes 8 KiB unless told otherwise.
+    ("grpc.max_metadata_size", 1024 * 1024),
+    ("grpc.absolute_max_metadata_size", 1024 * 1024),
 )
-
+_ERROR_BYTES: Final = (ERROR_BYTES_KEY, str(256 * 1024))
 
 # What a server that is going down, or not there, ends calls with.
 _PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -137,26 +140,26 @@ class Caller:
         return await self._call(method, request, request_id=identity)
 
     async def watch(
-        self, name: str, *, after_sequence: int
+        self, request: WatchHyperParameterTuningJobRequest
     ) -> AsyncIterator[WatchHyperParameterTuningJobResponse]:
         """Stream a tuning job's events until it ends, over disconnects and server restarts.
+
+        Args:
+            request: What to watch; the sequence in it is moved on with the events.
 
         Raises:
             TunesmithError: The server refused, or was not found again in time.
         """
         clock = self._surroundings.clock
-        last, failures, outage_since = after_sequence, 0, None
+        failures, outage_since = 0, None
         while True:
             opened = clock()
             call = self.stub.WatchHyperParameterTuningJob(
-                WatchHyperParameterTuningJobRequest(
-                    hyper_parameter_tuning_job_name=name, after_sequence=last
-                ),
-                timeout=self._settings.watch_s,
+                request, timeout=self._settings.watch_s, metadata=(_ERROR_BYTES,)
             )
             try:
                 async for event in call:
-                    last, failures, outage_since = event.sequence, 0, None
+                    request.after_sequence, failures, outage_since = event.sequence, 0, None
                     yield event
             except grpc.aio.AioRpcError as failure:
                 if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -182,7 +185,9 @@ class Caller:
         request_id: str,
     ) -> Resp:
         clock = self._surroundings.clock
-        metadata = ((REQUEST_ID_KEY, request_id),) if request_id else ()
+        metadata: tuple[tuple[str, str], ...] = (_ERROR_BYTES,)
+        if request_id:
+            metadata += ((REQUEST_ID_KEY, request_id),)
         deadline = clock() + self._settings.deadline_s
         attempt = 0
         while True:

@@ -45,6 +45,7 @@ class TunesmithError(Exception):
     Attributes:
         reason: SageMaker's name of the error, e.g. ``ResourceInUse``; empty if none was given.
         violations: Every broken constraint of the request; empty unless it was refused for them.
+        left_out: How many more broken constraints there are, for which there was no room.
         request_id: The request id of the failed call, by which the server's log can be searched;
             empty if the call never had one.
         retry_after_s: How long to wait before trying anew; ``None`` if the server did not say.
@@ -56,11 +57,13 @@ class TunesmithError(Exception):
         *,
         reason: str = "",
         violations: Iterable[Violation] = (),
+        left_out: int = 0,
         request_id: str = "",
         retry_after_s: float | None = None,
     ) -> None:
         self.reason = reason
         self.violations = tuple(violations)
+        self.left_out = left_out
         self.request_id = request_id
         self.retry_after_s = retry_after_s
         super().__init__(message)
@@ -114,10 +117,19 @@ class ServerFailure(TunesmithError):
     """Say that the server failed. A retry is safe; its log tells more under ``request_id``."""
 
 
-def refusal(violations: Iterable[Violation]) -> InvalidRequest:
-    """Make the error that refuses a request for all these violations, in their order."""
+def refusal(violations: Iterable[Violation], *, left_out: int = 0) -> InvalidRequest:
+    """Make the error that refuses a request for all these violations, in their order.
+
+    Args:
+        violations: Those to list.
+        left_out: How many more there are.
+    """
     listed = tuple(violations)
     sentence = "; ".join(violation.message for violation in listed)
+    if left_out:
+        sentence += f"; {left_out} more violations are not shown."
     if len(listed) > 1:
-        sentence = f"{len(listed)} validation errors detected: {sentence}"
-    return InvalidRequest(sentence, reason="ValidationException", violations=listed)
+        sentence = f"{len(listed) + left_out} validation errors detected: {sentence}"
+    return InvalidRequest(
+        sentence, reason="ValidationException", violations=listed, left_out=left_out
+    )

@@ -6,6 +6,7 @@ constraints and how long to wait. Not for retries; see ``calls.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -33,9 +34,14 @@ from tunesmith.errors import (
 #: Metadata key of the request id, which makes a repeated call the same call.
 REQUEST_ID_KEY: Final = "tunesmith-request-id"
 
+#: Metadata key by which a client says how many bytes of details it takes with an error.
+ERROR_BYTES_KEY: Final = "tunesmith-error-bytes"
+
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "tunesmith"
 _THROTTLED: Final = "ThrottlingException"
+#: By which a server ends a list of violations that had no room for all of them.
+_LEFT_OUT: Final = re.compile(r"(\d+) more violations are not shown\.")
 _ERRORS: Final[Mapping[grpc.StatusCode, type[TunesmithError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
@@ -77,6 +83,7 @@ def error_of(
         message,
         reason=details.reason,
         violations=details.violations,
+        left_out=details.left_out,
         request_id=details.request_id or request_id,
         retry_after_s=details.retry_after_s,
     )
@@ -89,6 +96,7 @@ class _Details:
         self.reason = ""
         self.request_id = ""
         self.violations: list[Violation] = []
+        self.left_out = 0
         self.retry_after_s: float | None = None
 
     def read(self, status: status_pb2.Status) -> None:
@@ -100,14 +108,21 @@ class _Details:
             if detail.Unpack(info):
                 self.reason = info.reason if info.domain == _DOMAIN else self.reason
             elif detail.Unpack(refused):
-                self.violations += [
-                    Violation(path=violation.field, message=violation.description)
-                    for violation in refused.field_violations
-                ]
+                self._read_violations(refused)
             elif detail.Unpack(request):
                 self.request_id = request.request_id
             elif detail.Unpack(retry):
                 self.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+
+    def _read_violations(self, refused: error_details_pb2.BadRequest) -> None:
+        for violation in refused.field_violations:
+            rest = None if violation.field else _LEFT_OUT.fullmatch(violation.description)
+            if rest is not None:
+                self.left_out += int(rest[1])
+            else:
+                self.violations.append(
+                    Violation(path=violation.field, message=violation.description)
+                )
 
 
 def _details(failure: grpc.aio.AioRpcError) -> _Details:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from google.protobuf.message import Message
 
@@ -31,6 +32,9 @@ from tunesmith.v1.tuning_job_pb2 import (
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 
 T = TypeVar("T")
+
+#: Items of a stream or list that are read before they are asked for.
+_READ_AHEAD: Final = 1024
 
 
 def connect(address: str = "localhost:7070", *, settings: CallSettings | None = None) -> Client:
@@ -122,15 +126,26 @@ class Client:
         self._thread.run(self._client.delete(name))
 
     def watch(
-        self, name: str, *, after_sequence: int = 0
+        self,
+        name: str,
+        *,
+        after_sequence: int = 0,
+        training_job_name: str | None = None,
+        kinds: Iterable[str] = (),
     ) -> Iterator[WatchHyperParameterTuningJobResponse]:
         """Stream a tuning job's events until it has ended, over disconnects.
 
         Args:
             name: Of the tuning job.
             after_sequence: Of the last event already seen; 0: from the first.
+            training_job_name: Only events about this training job, and the tuning job's own.
+            kinds: Only events of these kinds: ``TuningJob``, ``TrainingJob``, ``Metric``,
+                ``Log``. The event that ends the tuning job always comes. Absent: all kinds.
         """
-        return self._thread.iterate(self._client.watch(name, after_sequence=after_sequence))
+        events = self._client.watch(
+            name, after_sequence=after_sequence, training_job_name=training_job_name, kinds=kinds
+        )
+        return self._thread.iterate(events)
 
     def training_jobs(
         self, name: str, request: Request | None = None
@@ -204,9 +219,20 @@ class Job:
         """Describe the tuning job."""
         return self._client.describe(self.name)
 
-    def watch(self, *, after_sequence: int = 0) -> Iterator[WatchHyperParameterTuningJobResponse]:
-        """Stream its events until it has ended, over disconnects."""
-        return self._client.watch(self.name, after_sequence=after_sequence)
+    def watch(
+        self,
+        *,
+        after_sequence: int = 0,
+        training_job_name: str | None = None,
+        kinds: Iterable[str] = (),
+    ) -> Iterator[WatchHyperParameterTuningJobResponse]:
+        """Stream its events until it has ended, over disconnects; the client's ``watch``."""
+        return self._client.watch(
+            self.name,
+            after_sequence=after_sequence,
+            training_job_name=training_job_name,
+            kinds=kinds,
+        )
 
     def wait(self) -> DescribeHyperParameterTuningJobResponse:
         """Wait until the tuning job has ended, and describe it. It may have failed."""
@@ -259,29 +285,81 @@ class _LoopThread:
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Give the items of an asynchronous generator one by one."""
-        missing = object()
-
-        async def step() -> T | object:
-            return await anext(items, missing)
-
+        ahead = _ReadAhead(items)
         try:
-            while (item := self.run(step())) is not missing:
-                yield item  # type: ignore[misc]
+            while batch := self.run(ahead.batch()):
+                yield from batch
         finally:
             if not self.closed:
-                self.run(_closed(items))
+                self.run(ahead.close())
 
     def close(self) -> None:
+        # Whatever still reads ahead for an iterator that nobody goes on with.
+        self.run(_cancelled())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-async def _closed(items: AsyncIterator[Any]) -> None:
-    # An interrupted step is cancelled but may not have ended yet, and a running generator
-    # cannot be closed.
-    while getattr(items, "ag_running", False):  # noqa: ASYNC110 - a generator has no event for it
-        await asyncio.sleep(0)
-    close = getattr(items, "aclose", None)
-    if close is not None:
-        await close()
+class _ReadAhead(Generic[T]):
+    """Read items on the loop before they are asked for: handing over each alone costs too much."""
+
+    def __init__(self, items: AsyncIterator[T]) -> None:
+        self._items = items
+        self._read: asyncio.Queue[T | _End] = asyncio.Queue(maxsize=_READ_AHEAD)
+        self._reader: asyncio.Task[None] | None = None
+        self._end: _End | None = None
+
+    async def batch(self) -> list[T]:
+        """Give what has been read, at least one item; nothing at the end."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._run())
+        batch: list[T] = []
+        while self._end is None and (not batch or not self._read.empty()):
+            item = await self._read.get()
+            if isinstance(item, _End):
+                self._end = item
+            else:
+                batch.append(item)
+        if not batch and self._end is not None and self._end.error is not None:
+            raise self._end.error
+        return batch
+
+    async def close(self) -> None:
+        """End the reading, wherever it is."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
+    async def _run(self) -> None:
+        error = None
+        try:
+            async for item in self._items:
+                await self._read.put(item)
+        except Exception as failure:  # noqa: BLE001 - it is raised to who asks for the next item
+            error = failure
+        await self._read.put(_End(error=error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """Follow the last item.
+
+    Attributes:
+        error: What ended the items, if it was one.
+    """
+
+    error: Exception | None
+
+
+async def _cancelled() -> None:
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for other in others:
+        other.cancel()
+    if others:
+        await asyncio.wait(others)
+    await loop.shutdown_asyncgens()

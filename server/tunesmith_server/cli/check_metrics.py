@@ -49,18 +49,22 @@ def check_metrics(*, regex: str, file: TextIO) -> None:
 
 
 def _show_values(values: list[tuple[int, str, float]], line_count: int) -> None:
+    from tunesmith_server.cli.wording import plain
+
     click.echo(f"{len(values)} value(s) in {line_count} line(s).")
     left_out = len(values) - _SHOWN_MATCHES
     if left_out > 0:
         click.echo(f"  ({left_out} earlier ones left out)")
     for number, line, value in values[-_SHOWN_MATCHES:]:
-        click.echo(f"  line {number}: {value!r}  in  {line.strip()}")
+        click.echo(f"  line {number}: {value!r}  in  {plain(line.strip())}")
     if values:
         click.echo(f"Last value, which would be the objective: {values[-1][2]!r}")
 
 
 def _show_miss(miss: NearMiss) -> None:
-    click.echo(f"  line {miss.line_number}: {miss.line.strip()}")
+    from tunesmith_server.cli.wording import plain
+
+    click.echo(f"  line {miss.line_number}: {plain(miss.line.strip())}")
     if miss.captured is not None:
         click.echo(f"    the pattern is found, but captures {miss.captured!r}, which is no number")
         return

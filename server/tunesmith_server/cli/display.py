@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,19 +15,32 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
+from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import HyperParameterTrainingJobSummary
 from tunesmith_server.cli import wording
-from tunesmith_server.cli.progress import Progress, duration
+from tunesmith_server.cli.progress import Progress, Running, duration
 
 _SHOWN_RUNNING: Final = 12
 _BAR_WIDTH: Final = 32
+#: Below so many columns there is no room for a bar and for hyperparameters.
+_WIDE: Final = 80
+_NAME_WIDTH: Final = 16
+#: To wait for so long is worth a word.
+_LONG_WAIT_S: Final = 5.0
+#: Secondary statuses that say why a training job was stopped.
+_WHY_STOPPED: Final = frozenset(
+    {
+        SecondaryStatus.SECONDARY_STATUS_MAX_RUNTIME_EXCEEDED,
+        SecondaryStatus.SECONDARY_STATUS_MAX_WAIT_TIME_EXCEEDED,
+    }
+)
 
 Clock = Callable[[], datetime]
 
 
 def standard_error() -> Console:
     """Give the console on standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False)
 
 
 def follow(
@@ -50,99 +63,155 @@ def follow(
     def picture() -> RenderableType:
         # The live display draws on a thread of its own.
         with lock:
-            return _picture(progress, clock())
+            return _picture(progress, clock(), width=console.width)
 
-    live: AbstractContextManager[object] = nullcontext()
-    if console.is_terminal:
-        live = Live(get_renderable=picture, console=console, refresh_per_second=4)
-    with live:
+    if not console.is_terminal:
         for event in events:
-            with lock:
-                ended = progress.apply(event)
-                line = None if ended is None else _ended_line(progress, ended)
-            if line is not None:
-                console.print(line)
+            ended = progress.apply(event)
+            if ended is not None:
+                console.print(_ended_line(progress, ended), soft_wrap=True)
+        return
+    with Live(get_renderable=picture, console=console, refresh_per_second=4) as live:
+        try:
+            for event in events:
+                with lock:
+                    ended = progress.apply(event)
+                    line = None if ended is None else _ended_line(progress, ended)
+                if line is not None:
+                    console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        except KeyboardInterrupt:
+            # What is shown holds no longer; what follows says how it went on.
+            live.transient = True
+            raise
 
 
-def _ended_line(progress: Progress, ended: HyperParameterTrainingJobSummary) -> Text:
+def _ended_line(progress: Progress, ended: Running) -> Text:
+    summary = ended.summary
     of_total = "" if progress.total is None else f"/{progress.total}"
     facts = [
         f"[{progress.ended_count}{of_total}]",
-        ended.training_job_name,
-        wording.training_status(ended.training_job_status),
-        wording.objective(ended),
-        wording.span(duration(ended).total_seconds()),
-        wording.parameters(ended.tuned_hyper_parameters),
-        ended.failure_reason,
+        wording.plain(summary.training_job_name),
+        _ended_status(ended),
+        _final_objective(progress, ended),
+        wording.span(duration(summary).total_seconds()),
+        wording.parameters(summary.tuned_hyper_parameters),
+        wording.plain(summary.failure_reason),
     ]
     return Text("  ".join(fact for fact in facts if fact))
 
 
-def _picture(progress: Progress, now: datetime) -> RenderableType:
-    parts: list[RenderableType] = [_head(progress, now), _counts(progress)]
+def _ended_status(ended: Running) -> str:
+    status = wording.training_status(ended.summary.training_job_status)
+    if ended.secondary_status not in _WHY_STOPPED:
+        return status
+    return f"{status} ({wording.spelled(SecondaryStatus.DESCRIPTOR, ended.secondary_status)})"
+
+
+def _final_objective(progress: Progress, ended: Running) -> str:
+    """Write the objective of a training job that has ended, or how it comes to have none."""
+    written = wording.objective(ended.summary)
+    if written:
+        return written
+    if ended.objective is not None and not math.isfinite(ended.objective):
+        return f"{wording.plain(progress.metric)}={wording.number(ended.objective)}"
+    completed = TrainingJobStatus.TRAINING_JOB_STATUS_COMPLETED
+    return "no objective" if ended.summary.training_job_status == completed else ""
+
+
+def _picture(progress: Progress, now: datetime, *, width: int) -> RenderableType:
+    parts: list[RenderableType] = [_head(progress, now, width=width), _counts(progress)]
+    waiting_since = progress.all_wait_since()
+    if waiting_since is not None and (now - waiting_since).total_seconds() > _LONG_WAIT_S:
+        parts.append(_waiting(progress))
     if progress.best is not None:
-        parts.append(_best(progress.best))
+        parts.append(_best(progress.best, width=width))
     if progress.running:
-        parts.append(_running_table(progress, now))
+        parts.append(_running_table(progress, now, width=width))
     return Group(*parts)
 
 
-def _head(progress: Progress, now: datetime) -> RenderableType:
+def _head(progress: Progress, now: datetime, *, width: int) -> RenderableType:
     left_s = progress.time_left_s(now)
-    total = progress.total
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
+    total, ended = progress.total, progress.ended_count
+    parts: list[RenderableType] = [
         Text(progress.name, style="bold"),
         Text(wording.tuning_status(progress.status)),
-        ProgressBar(total=total, completed=progress.ended_count, width=_BAR_WIDTH),
-        Text(f"{progress.ended_count}/{total}" if total is not None else f"{progress.ended_count}"),
-        Text("" if left_s is None else f"about {wording.span(left_s)} left"),
-    )
+    ]
+    if width >= _WIDE:
+        parts.append(ProgressBar(total=total, completed=ended, width=_BAR_WIDTH))
+    parts.append(Text(f"{ended}/{total}" if total is not None else f"{ended}"))
+    if left_s is not None and width >= _WIDE:
+        parts.append(Text(f"about {wording.span(left_s)} left"))
+    head = Table.grid(padding=(0, 2))
+    head.add_row(*parts)
     return head
 
 
 def _counts(progress: Progress) -> Text:
-    counters = progress.counters
+    counters, waiting = progress.counters, progress.waiting_count
     failed = counters.retryable_error + counters.non_retryable_error
-    counts = Text(
-        f"{len(progress.running)} running, {counters.completed} completed, "
-        f"{counters.stopped} stopped, "
+    parts = [Text(f"{len(progress.running) - waiting} running")]
+    if waiting:
+        parts.append(Text(f"{waiting} waiting"))
+    parts.append(Text(f"{counters.completed} completed"))
+    if counters.stopped:
+        parts.append(Text(f"{counters.stopped} stopped"))
+    if failed:
+        parts.append(Text(f"{failed} failed", style="red"))
+    return Text(", ").join(parts)
+
+
+def _waiting(progress: Progress) -> Text:
+    wanted = " or ".join(wording.plain(name) for name in progress.instance_types)
+    return Text(
+        "waiting for a runner with room" + (f" for {wanted}" if wanted else ""), style="yellow"
     )
-    counts.append(f"{failed} failed", style="red" if failed else "")
-    return counts
 
 
-def _best(best: HyperParameterTrainingJobSummary) -> Text:
+def _best(best: HyperParameterTrainingJobSummary, *, width: int) -> Text:
     shown = Text("best  ")
     shown.append(wording.objective(best), style="bold green")
-    shown.append(f"  {best.training_job_name}\n      ")
+    name = wording.cut_left(wording.plain(best.training_job_name), _name_width(width))
+    shown.append(f"  {name}\n      ")
     shown.append(wording.parameters(best.tuned_hyper_parameters))
     return shown
 
 
-def _running_table(progress: Progress, now: datetime) -> Table:
+def _name_width(width: int) -> int:
+    return max(_NAME_WIDTH, width // 3)
+
+
+def _running_table(progress: Progress, now: datetime, *, width: int) -> Table:
     rows = Table.grid(padding=(0, 2))
     for name, running in list(progress.running.items())[:_SHOWN_RUNNING]:
         summary = running.summary
-        started = summary.HasField("training_start_time")
+        started = summary.HasField("training_start_time") and not running.is_waiting
         elapsed_s = (
             (now - summary.training_start_time.ToDatetime(tzinfo=UTC)).total_seconds()
             if started
             else 0.0
         )
         value = "" if running.objective is None else wording.number(running.objective)
-        rows.add_row(
-            Text(name, style="dim"),
-            Text(wording.span(max(0.0, elapsed_s)) if started else "waiting"),
-            Text(f"{value} (value {running.emitted})" if value else ""),
-            Text(
-                wording.parameters(summary.tuned_hyper_parameters),
-                style="dim",
-                no_wrap=True,
-                overflow="ellipsis",
-            ),
-        )
+        cells = [
+            Text(wording.cut_left(wording.plain(name), _name_width(width)), style="dim"),
+            Text(_since(running, elapsed_s, started=started)),
+        ]
+        if width >= _WIDE:
+            parameters = wording.parameters(summary.tuned_hyper_parameters)
+            cells.append(Text(f"{value} (value {running.emitted})" if value else ""))
+            cells.append(Text(parameters, style="dim", overflow="ellipsis"))
+        else:
+            cells.append(Text(value))
+        for cell in cells:
+            cell.no_wrap = True
+        rows.add_row(*cells)
     hidden = len(progress.running) - _SHOWN_RUNNING
     if hidden > 0:
         rows.add_row(Text(f"and {hidden} more", style="dim"))
     return rows
+
+
+def _since(running: Running, elapsed_s: float, *, started: bool) -> str:
+    if started:
+        return wording.span(max(0.0, elapsed_s))
+    return "waiting" if running.is_waiting else "starting"

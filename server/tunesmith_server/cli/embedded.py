@@ -21,7 +21,7 @@ from typing import IO, Final
 import click
 
 from tunesmith.errors import TunesmithError
-from tunesmith_server.cli.outcome import Refusal
+from tunesmith_server.cli.outcome import GRPC_VERBOSITY, Refusal
 from tunesmith_server.cli.serve import DATA_DIR_IN_USE
 
 _READY: Final = "ready grpc="
@@ -37,10 +37,12 @@ class EmbeddedServer:
     Attributes:
         address: Where it serves, ``HOST:PORT``.
         log: The file that its log goes to.
+        data_dir: Where it keeps its data.
     """
 
     address: str
     log: Path
+    data_dir: Path
 
 
 class _InUse(Exception):
@@ -48,13 +50,15 @@ class _InUse(Exception):
 
 
 @contextmanager
-def embedded_server(*, config: Path | None, data_dir: Path | None) -> Iterator[EmbeddedServer]:
+def embedded_server(
+    *, config: Path | None, data_dir: Path, may_move: bool
+) -> Iterator[EmbeddedServer]:
     """Run a server as a child process within the block.
 
     Args:
         config: Its site configuration.
-        data_dir: Where it keeps its data; absent: the user's data directory, or a temporary one
-            if another server has that.
+        data_dir: Where it keeps its data.
+        may_move: Whether it keeps them in a temporary directory if another server has that one.
 
     Raises:
         Refusal: It does not start; the message has its last words.
@@ -66,18 +70,17 @@ def embedded_server(*, config: Path | None, data_dir: Path | None) -> Iterator[E
         try:
             process, address = _start(config=config, data_dir=data_dir, log=log)
         except _InUse as error:
-            if data_dir is not None:
+            if not may_move:
                 raise Refusal(f"the embedded server does not start: {error}") from None
             kept = True
             click.echo(
-                "The user's data directory is in use by another server; this job is kept in "
-                f"{folder}.",
-                err=True,
+                f"{data_dir} is in use by another server; this job is kept in {folder}.", err=True
             )
-            process, address = _start(config=config, data_dir=folder, log=log)
+            data_dir = folder
+            process, address = _start(config=config, data_dir=data_dir, log=log)
         patience_s = _STOP_S
         try:
-            yield EmbeddedServer(address=address, log=log)
+            yield EmbeddedServer(address=address, log=log, data_dir=data_dir)
         except TunesmithError:
             kept = True
             click.echo(f"The embedded server's log: {log}", err=True)
@@ -93,15 +96,11 @@ def embedded_server(*, config: Path | None, data_dir: Path | None) -> Iterator[E
             shutil.rmtree(folder)
 
 
-def _start(
-    *, config: Path | None, data_dir: Path | None, log: Path
-) -> tuple[subprocess.Popen[str], str]:
+def _start(*, config: Path | None, data_dir: Path, log: Path) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "tunesmith_server.cli", "serve"]
-    command += ["--grpc", "127.0.0.1:0", "--until-stdin-closes"]
+    command += ["--grpc", "127.0.0.1:0", "--until-stdin-closes", "--data-dir", str(data_dir)]
     if config is not None:
         command += ["--config", str(config)]
-    if data_dir is not None:
-        command += ["--data-dir", str(data_dir)]
     with log.open("ab") as errors:
         process = subprocess.Popen(  # noqa: S603 - this program itself
             command,
@@ -127,7 +126,9 @@ def _environment() -> dict[str, str]:
     Tunesmith, whether or not its user has activated the environment.
     """
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    return {**os.environ, "PATH": os.pathsep.join(path)}
+    # What this command set for itself is not for trials.
+    inherited = {key: value for key, value in os.environ.items() if key != GRPC_VERBOSITY}
+    return {**inherited, "PATH": os.pathsep.join(path)}
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from tunesmith import Client
     from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
+    from tunesmith.v1.tuning_job_pb2 import HyperParameterTrainingJobSummary
 
 _TRAINING_JOB_NAME = re.compile(r"^(?P<tuning_job>.+)-[0-9]{3,}-[0-9a-f]{8}$")
 
@@ -39,7 +41,7 @@ def list_jobs(*, status: str | None, name_contains: str | None, server: str, as_
     from tunesmith_server.cli import wording
 
     query = {
-        "StatusEquals": status,
+        "StatusEquals": None if status is None else wording.tuning_status_called(status),
         "NameContains": name_contains,
         "SortBy": "CreationTime",
         "SortOrder": "Descending",
@@ -63,7 +65,7 @@ def list_jobs(*, status: str | None, name_contains: str | None, server: str, as_
                 f"{counters.retryable_error + counters.non_retryable_error}",
             )
         )
-    headers = ("NAME", "STATUS", "CREATED", "RUNNING", "COMPLETED", "STOPPED", "FAILED")
+    headers = ("NAME", "STATUS", "CREATED", "IN PROGRESS", "COMPLETED", "STOPPED", "FAILED")
     click.echo(wording.table(headers, rows))
 
 
@@ -80,13 +82,14 @@ def describe(*, name: str, server: str, as_json: bool) -> None:
             described = client.describe_training_job(name)
         else:
             described = client.describe(name)
-    from tunesmith import to_aws
-
-    wire = to_aws(described)
     if as_json:
-        click.echo(json.dumps(wire, indent=2))
+        from tunesmith import to_aws
+
+        click.echo(json.dumps(to_aws(described), indent=2))
     else:
-        click.echo("\n".join(_indented(wire)))
+        from tunesmith_server.cli import layout
+
+        click.echo("\n".join(layout.lines(described)))
 
 
 @jobs.command()
@@ -95,7 +98,7 @@ def describe(*, name: str, server: str, as_json: bool) -> None:
 @json_option
 @reports_errors
 def watch(*, name: str, server: str, as_json: bool) -> None:
-    """Watch a tuning job until it ends. With --json, one event a line on standard output."""
+    """Watch a tuning job until it ends. With --json, every event is a line on standard output."""
     with _connect(server) as client:
         status = _watch(client, name, as_json=as_json)
     sys.exit(status)
@@ -138,20 +141,21 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
 
     with _connect(server) as client:
         summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
+        statuses = [] if as_json else [_status_of(client, summary) for summary in summaries]
     if as_json:
         _print_list("TrainingJobSummaries", summaries)
         return
     rows = [
         (
             summary.training_job_name,
-            wording.training_status(summary.training_job_status),
+            status,
             wording.objective(summary),
             wording.span(duration(summary).total_seconds())
             if summary.HasField("training_end_time")
             else "",
             wording.parameters(summary.tuned_hyper_parameters),
         )
-        for summary in summaries
+        for summary, status in zip(summaries, statuses, strict=True)
     ]
     click.echo(wording.table(("NAME", "STATUS", "OBJECTIVE", "TIME", "HYPERPARAMETERS"), rows))
 
@@ -162,9 +166,13 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
 @reports_errors
 def logs(*, name: str, server: str) -> None:
     """Print the output of a training job, or of all those of a tuning job, until it ends."""
+    from tunesmith_server.cli.wording import log_line
+
+    shown = log_line if sys.stdout.isatty() else str
     with _connect(server) as client:
-        for line in _log_lines(client, name):
-            click.echo(line)
+        for lines in _logs(client, name):
+            sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
+            sys.stdout.flush()
 
 
 @jobs.command()
@@ -193,6 +201,9 @@ def export(*, name: str, server: str, as_json: bool) -> None:
         for training_job in described
     ]
     columns = _columns(rows)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # For a program to read, whatever the terminal's encoding.
+        sys.stdout.reconfigure(encoding="utf-8")
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -218,33 +229,35 @@ def _is_training_job(client: Client, name: str) -> bool:
 def _watch(client: Client, name: str, *, as_json: bool) -> ExitStatus:
     from tunesmith import to_aws
     from tunesmith_server.cli.display import follow, standard_error
-    from tunesmith_server.cli.progress import Progress
-    from tunesmith_server.cli.tune import report
+    from tunesmith_server.cli.progress import KINDS, Progress
+    from tunesmith_server.cli.report import report
 
     progress = Progress(client.describe(name))
-    events = client.watch(name)
     try:
         if not as_json:
-            follow(progress, events, console=standard_error())
+            follow(progress, client.watch(name, kinds=KINDS), console=standard_error())
             return report(client, client.describe(name), progress, as_json=False)
-        for event in events:
+        for event in client.watch(name):
             progress.apply(event)
             click.echo(json.dumps(to_aws(event)))
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
-    return ExitStatus.DONE if progress.has_succeeded else ExitStatus.FAILED
+    has_best = progress.has_succeeded and progress.best is not None
+    return ExitStatus.DONE if has_best else ExitStatus.FAILED
 
 
-def _log_lines(client: Client, name: str) -> Iterator[str]:
+def _logs(client: Client, name: str) -> Iterator[list[str]]:
     from tunesmith_server.cli.progress import ENDED_TRAINING
 
     match = _TRAINING_JOB_NAME.match(name)
     only = name if match is not None and _is_training_job(client, name) else None
     tuning_job = match["tuning_job"] if only is not None and match is not None else name
-    for event in client.watch(tuning_job):
+    # A training job's own events tell when there is no more to come.
+    kinds = ("Log",) if only is None else ("Log", "TrainingJob")
+    for event in client.watch(tuning_job, training_job_name=only, kinds=kinds):
         if event.HasField("log") and only in (None, event.log.training_job_name):
             prefix = "" if only else f"{event.log.training_job_name}  "
-            yield from (f"{prefix}{line}" for line in event.log.lines)
+            yield [f"{prefix}{line}" for line in event.log.lines]
         changed = event.training_job.summary
         if changed.training_job_name == only and changed.training_job_status in ENDED_TRAINING:
             return
@@ -256,21 +269,24 @@ def _print_list(member: str, summaries: Iterable[Message]) -> None:
     click.echo(json.dumps({member: [to_aws(summary) for summary in summaries]}, indent=2))
 
 
-def _indented(value: Any, depth: int = 0) -> Iterator[str]:
-    """Lay out SageMaker's JSON for reading: a member a line, indented below its parent."""
-    pad = "  " * depth
-    for name, member in value.items() if isinstance(value, dict) else enumerate(value, start=1):
-        if isinstance(member, dict | list) and member:
-            yield f"{pad}{name}:"
-            yield from _indented(member, depth + 1)
-        else:
-            yield f"{pad}{name}: {member if isinstance(member, str) else json.dumps(member)}"
+def _status_of(client: Client, summary: HyperParameterTrainingJobSummary) -> str:
+    """Write a training job's status; one that waits for a runner is told from one that runs."""
+    from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
+    from tunesmith_server.cli import wording
+
+    status = wording.training_status(summary.training_job_status)
+    in_progress = TrainingJobStatus.TRAINING_JOB_STATUS_IN_PROGRESS
+    if summary.training_job_status != in_progress or summary.HasField("training_start_time"):
+        return status
+    described = client.describe_training_job(summary.training_job_name)
+    waits = described.secondary_status == SecondaryStatus.SECONDARY_STATUS_PENDING
+    return f"{status} (waiting)" if waits else status
 
 
 def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> dict[str, str]:
     from tunesmith_server.cli import wording
 
-    return {
+    row = {
         "TrainingJobName": training_job.training_job_name,
         "TrainingJobStatus": wording.training_status(training_job.training_job_status),
         "CreationTime": wording.moment(training_job.creation_time),
@@ -284,6 +300,8 @@ def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> di
             for metric in training_job.final_metric_data_list
         },
     }
+    # A row is a line, whatever a trial has said.
+    return {wording.plain(column): wording.plain(cell) for column, cell in row.items()}
 
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:

@@ -6,19 +6,18 @@ Pure: events and times in, facts out. Not for drawing; see ``display.py``.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tunesmith.aio import ENDED
 from tunesmith.v1.event_pb2 import (
-    LogWritten,
     MetricEmitted,
     TrainingJobChanged,
     TuningJobChanged,
     WatchHyperParameterTuningJobResponse,
 )
-from tunesmith.v1.training_job_pb2 import TrainingJobStatus
+from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
     HyperParameterTuningJobStatus,
@@ -26,8 +25,9 @@ from tunesmith.v1.tuning_job_pb2 import (
 )
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 
-_LAST_LINES: Final = 10
 _FAILURES_KEPT: Final = 20
+#: The kinds of events that say how a tuning job stands. Its training jobs' output does not.
+KINDS: Final = ("TuningJob", "TrainingJob", "Metric")
 #: Statuses in which a training job has ended.
 ENDED_TRAINING: Final = frozenset(
     {
@@ -40,19 +40,24 @@ ENDED_TRAINING: Final = frozenset(
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """Follow a training job that has not ended.
+    """Follow a training job until it has ended.
 
     Attributes:
         summary: Its latest state.
+        secondary_status: The same in more detail.
         objective: The latest value of the objective metric, ``None`` before the first.
         emitted: How many values of the objective it has emitted.
-        lines: Its last lines of output.
     """
 
     summary: HyperParameterTrainingJobSummary
+    secondary_status: int = SecondaryStatus.SECONDARY_STATUS_UNSPECIFIED
     objective: float | None = None
     emitted: int = 0
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether it waits for a runner that has room for it."""
+        return self.secondary_status == SecondaryStatus.SECONDARY_STATUS_PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +67,12 @@ class FailedTrainingJob:
     Attributes:
         name: Of the training job.
         reason: Its FailureReason.
-        lines: The last lines of its output.
+        sequence: Of the event that said so.
     """
 
     name: str
     reason: str
-    lines: tuple[str, ...]
+    sequence: int
 
 
 class Progress:
@@ -81,7 +86,8 @@ class Progress:
         failure_reason: Why it failed; empty unless it did.
         counters: Its training jobs by status.
         best: The best training job so far.
-        running: The training jobs that have not ended, by name.
+        running: The training jobs that have not ended, by name; some may wait for a runner.
+        instance_types: What its training jobs ask for.
         failures: Failed training jobs, the last twenty.
         ended_count: How many training jobs have ended.
         last_sequence: Of the last event taken in.
@@ -97,6 +103,7 @@ class Progress:
         self.counters = TrainingJobStatusCounters()
         self.best: HyperParameterTrainingJobSummary | None = None
         self.running: dict[str, Running] = {}
+        self.instance_types = _instance_types(described)
         self.failures: deque[FailedTrainingJob] = deque(maxlen=_FAILURES_KEPT)
         self.last_sequence = 0
         self._parallel = config.resource_limits.max_parallel_training_jobs
@@ -120,9 +127,21 @@ class Progress:
             self.status == HyperParameterTuningJobStatus.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
         )
 
-    def apply(
-        self, event: WatchHyperParameterTuningJobResponse
-    ) -> HyperParameterTrainingJobSummary | None:
+    @property
+    def waiting_count(self) -> int:
+        """Give how many training jobs wait for a runner."""
+        return sum(running.is_waiting for running in self.running.values())
+
+    def all_wait_since(self) -> datetime | None:
+        """Give since when training jobs only wait; ``None`` if one runs, or there is none."""
+        if not self.running or self.waiting_count < len(self.running):
+            return None
+        return max(
+            running.summary.creation_time.ToDatetime(tzinfo=UTC)
+            for running in self.running.values()
+        )
+
+    def apply(self, event: WatchHyperParameterTuningJobResponse) -> Running | None:
         """Take in an event; give the training job that has ended with it, if one has."""
         self.last_sequence = event.sequence
         match event.WhichOneof("event"):
@@ -132,9 +151,7 @@ class Progress:
                 return self._training_job_changed(event.training_job)
             case "metric":
                 self._metric_emitted(event.metric)
-            case "log":
-                self._log_written(event.log)
-            case None:  # of a newer server
+            case "log" | None:  # None: of a newer server
                 pass
         return None
 
@@ -144,11 +161,15 @@ class Progress:
             return None
         typical_s = sum(self._durations_s) / len(self._durations_s)
         left = max(0, self.total - self.ended_count)
+        running_count = len(self.running) - self.waiting_count
+        if self.running and not running_count:
+            return None
         done_s = sum(
             min(typical_s, _elapsed(running.summary, now).total_seconds())
             for running in self.running.values()
+            if not running.is_waiting
         )
-        at_once = max(1, min(left, len(self.running) or self._parallel))
+        at_once = max(1, min(left, running_count or self._parallel))
         return max(0.0, left * typical_s - done_s) / at_once
 
     def _tuning_job_changed(self, change: TuningJobChanged) -> None:
@@ -159,15 +180,14 @@ class Progress:
         if change.HasField("best_training_job"):
             self.best = change.best_training_job
 
-    def _training_job_changed(
-        self, change: TrainingJobChanged
-    ) -> HyperParameterTrainingJobSummary | None:
+    def _training_job_changed(self, change: TrainingJobChanged) -> Running | None:
         summary = change.summary
         name = summary.training_job_name
         if name in self._ended:
             return None
         running = self.running.setdefault(name, Running(summary=summary))
         running.summary = summary
+        running.secondary_status = change.secondary_status
         if summary.training_job_status not in ENDED_TRAINING:
             return None
         del self.running[name]
@@ -175,12 +195,12 @@ class Progress:
         if summary.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_FAILED:
             self.failures.append(
                 FailedTrainingJob(
-                    name=name, reason=summary.failure_reason, lines=tuple(running.lines)
+                    name=name, reason=summary.failure_reason, sequence=self.last_sequence
                 )
             )
         if summary.HasField("training_start_time"):
             self._durations_s.append(duration(summary).total_seconds())
-        return summary
+        return running
 
     def _metric_emitted(self, metric: MetricEmitted) -> None:
         running = self.running.get(metric.training_job_name)
@@ -188,10 +208,11 @@ class Progress:
             running.objective = metric.value
             running.emitted += 1
 
-    def _log_written(self, log: LogWritten) -> None:
-        running = self.running.get(log.training_job_name)
-        if running is not None:
-            running.lines.extend(log.lines)
+
+def _instance_types(described: DescribeHyperParameterTuningJobResponse) -> tuple[str, ...]:
+    definitions = [described.training_job_definition, *described.training_job_definitions]
+    types = {definition.resource_config.instance_type for definition in definitions}
+    return tuple(sorted(types - {""}))
 
 
 def duration(summary: HyperParameterTrainingJobSummary) -> timedelta:

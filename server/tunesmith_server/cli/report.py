@@ -2,12 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
+import click
+
+from tunesmith import Client, to_aws
 from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
+from tunesmith.v1.tuning_job_pb2 import HyperParameterTuningJobStatus as Status
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 from tunesmith_server.cli import wording
-from tunesmith_server.cli.progress import FailedTrainingJob
+from tunesmith_server.cli.outcome import ExitStatus
+from tunesmith_server.cli.progress import FailedTrainingJob, Progress
+
+_LAST_LINES: Final = 10
+#: The last lines of a failed training job's output lie within so many events before its end,
+#: unless it was silent for long.
+_NEAR: Final = 1000
+
+
+def report(
+    client: Client,
+    described: DescribeHyperParameterTuningJobResponse,
+    progress: Progress,
+    *,
+    as_json: bool,
+) -> ExitStatus:
+    """Print how a tuning job ended, and say so as an exit status.
+
+    Args:
+        client: Of its server.
+        described: The tuning job.
+        progress: What was seen of it.
+        as_json: Print the description's wire form instead of text.
+    """
+    click.echo(outcome_line(described), err=as_json)
+    if as_json:
+        click.echo(json.dumps(to_aws(described), indent=2))
+    elif described.HasField("best_training_job"):
+        best = client.describe_training_job(described.best_training_job.training_job_name)
+        click.echo("\n".join(best_lines(described, best)))
+    completed = Status.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
+    if described.hyper_parameter_tuning_job_status == completed:
+        if described.HasField("best_training_job"):
+            return ExitStatus.DONE
+        click.echo(no_best_line(described), err=True)
+        return ExitStatus.FAILED
+    if described.failure_reason or progress.failures:
+        last_lines = {
+            failed.name: _last_lines(client, progress.name, failed) for failed in progress.failures
+        }
+        lines = failure_lines(described.failure_reason, progress.failures, last_lines)
+        click.echo("\n".join(lines), err=True)
+    return ExitStatus.FAILED
+
+
+def _last_lines(client: Client, tuning_job: str, failed: FailedTrainingJob) -> Sequence[str]:
+    """Ask for the end of a failed training job's output."""
+    near = max(0, failed.sequence - _NEAR)
+    for after in (near, 0) if near else (0,):
+        lines: deque[str] = deque(maxlen=_LAST_LINES)
+        for event in client.watch(
+            tuning_job, after_sequence=after, training_job_name=failed.name, kinds=("Log",)
+        ):
+            if event.log.training_job_name == failed.name:
+                lines.extend(event.log.lines)
+        if lines:
+            break
+    return lines
 
 
 def outcome_line(described: DescribeHyperParameterTuningJobResponse) -> str:
@@ -52,17 +116,39 @@ def best_lines(
     ]
 
 
-def failure_lines(reason: str, failures: Iterable[FailedTrainingJob]) -> list[str]:
-    """Say why a tuning job failed, with the failed training jobs' reasons and last lines."""
-    lines = [f"FailureReason: {reason or 'none was given'}"]
+def no_best_line(described: DescribeHyperParameterTuningJobResponse) -> str:
+    """Say that a tuning job has completed without a best training job, and what may help."""
+    objective = described.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective
+    metric = f" {wording.plain(objective.metric_name)!r}" if objective.metric_name else ""
+    completed = described.training_job_status_counters.completed
+    return (
+        f"No training job gave the objective{metric}: {completed} completed without a match; try "
+        "`tunesmith check-metrics` on one's output, `tunesmith jobs logs TRAINING_JOB`"
+    )
+
+
+def failure_lines(
+    reason: str,
+    failures: Iterable[FailedTrainingJob],
+    last_lines: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Say why a tuning job failed, and its failed training jobs.
+
+    Args:
+        reason: The tuning job's.
+        failures: The training jobs.
+        last_lines: Of their output, by name, where they are known.
+    """
+    lines = [f"FailureReason: {wording.plain(reason) or 'none was given'}"]
     for failed in failures:
-        lines.append(f"{failed.name}: {failed.reason}")
-        lines += [f"    | {line}" for line in failed.lines]
+        lines.append(f"{failed.name}: {wording.plain(failed.reason)}")
+        lines += [f"    | {wording.log_line(line)}" for line in last_lines.get(failed.name, ())]
     return lines
 
 
 def _section(title: str, values: dict[str, str]) -> list[str]:
     if not values:
         return []
-    width = max(len(name) for name in values)
-    return [title, *(f"  {name.ljust(width)}  {value}" for name, value in values.items())]
+    shown = {wording.plain(name): wording.plain(value) for name, value in values.items()}
+    width = max(len(name) for name in shown)
+    return [title, *(f"  {name.ljust(width)}  {value}" for name, value in shown.items())]

@@ -10,13 +10,16 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from tunesmith_server.cli.outcome import Refusal
+from tunesmith_server.cli.wording import size
+from tunesmith_server.services.interceptors import MAX_REQUEST_BYTES
 
-_MAX_BYTES = 16 * 1024 * 1024
+# Written out, a request takes more room than on its way to the server.
+_MAX_BYTES: Final = 4 * MAX_REQUEST_BYTES
 
 
 def read_request(path: Path) -> dict[str, Any]:
@@ -32,6 +35,8 @@ def read_request(path: Path) -> dict[str, Any]:
         raise Refusal(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    except _RepeatedKey as error:
+        raise Refusal(f"{path}: {error}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise Refusal(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:
@@ -46,10 +51,16 @@ def read_request(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     if str(path) == "-":
-        return sys.stdin.buffer.read().decode("utf-8")
-    if path.stat().st_size > _MAX_BYTES:
-        raise Refusal(f"{path} is larger than any request: at most {_MAX_BYTES} bytes are read")
-    return path.read_text(encoding="utf-8")
+        content = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    else:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise Refusal(
+            f"{path} is larger than any request: at most {size(_MAX_BYTES)} are read, of which a "
+            f"server takes {size(MAX_REQUEST_BYTES)}"
+        )
+    return content.decode("utf-8")
 
 
 def _parse_json(text: str) -> object:
@@ -59,12 +70,16 @@ def _parse_json(text: str) -> object:
     return json.loads(text, object_pairs_hook=_without_repetition)
 
 
+class _RepeatedKey(Exception):
+    """Say that a key comes twice, of which JSON and YAML would keep one in silence."""
+
+
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} comes twice in one object")
+        raise _RepeatedKey(f"the key {twice!r} comes twice in one object")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tunesmith_server.cli.outcome import Refusal
+from tunesmith_server.cli.serve import make_data_dir
 
 if TYPE_CHECKING:
     from tunesmith.runner import RunnerSettings
@@ -84,6 +85,7 @@ def runner(
         )
     except ValueError as error:
         raise Refusal(str(error)) from None
+    make_data_dir(settings.data_dir)
     logging.basicConfig(
         level=log_level.upper(),
         stream=sys.stderr,

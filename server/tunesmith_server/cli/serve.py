@@ -77,12 +77,31 @@ def serve(
         settings = load_settings(config, data_dir=data_dir, grpc=grpc, runner=not no_runner)
     except SettingsError as error:
         raise Refusal(str(error)) from None
+    make_data_dir(settings.data_dir)
     logging.basicConfig(
         level=log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     _run(settings, until_stdin_closes=until_stdin_closes)
+
+
+def make_data_dir(data_dir: Path) -> None:
+    """Make a data directory, if it is not there.
+
+    Raises:
+        Refusal: It can't be made, or not be written to.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(data_dir, os.W_OK | os.X_OK) else "it can't be written to"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason is not None:
+        raise Refusal(
+            f"the data directory {data_dir} can't be used: {reason}; name another one with "
+            "--data-dir DIR"
+        )
 
 
 def _run(settings: ServerSettings, *, until_stdin_closes: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from tunesmith_server.cli.outcome import (
     DEFAULT_SERVER,
     ExitStatus,
     Refusal,
+    checked_address,
     explanation,
     json_option,
     reports_errors,
@@ -25,11 +26,28 @@ from tunesmith_server.cli.outcome import (
 
 if TYPE_CHECKING:
     from tunesmith import Client, Job
-    from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
-    from tunesmith_server.cli.progress import Progress
+    from tunesmith_server.cli.embedded import EmbeddedServer
+    from tunesmith_server.cli.request_check import CreateReading
+    from tunesmith_server.domain.site import Site
+    from tunesmith_server.settings import ServerSettings
 
 _SITE_FILE = "tunesmith.toml"
 _NAME = "HyperParameterTuningJobName"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Say where a tuning job is to run.
+
+    Attributes:
+        address: Of a server that is there; None: one is started for the command.
+        site_file: Site configuration of a server that is started.
+        data_dir: Its data directory; None: what the configuration says, or the user's.
+    """
+
+    address: str | None
+    site_file: Path | None
+    data_dir: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +56,13 @@ class _Connection:
 
     Attributes:
         client: Of the server.
-        embedded: Whether the server ends with the command.
+        embedded: The server, if it ends with the command.
+        stop_grace_s: How long a trial of that server may take to stop.
     """
 
     client: Client
-    embedded: bool
+    embedded: EmbeddedServer | None = None
+    stop_grace_s: float | None = None
 
 
 @click.command()
@@ -50,6 +70,7 @@ class _Connection:
 @click.option(
     "--server",
     metavar="HOST:PORT",
+    callback=checked_address,
     help=f"The server. Default: {DEFAULT_SERVER}, or one of its own.",
 )
 @click.option("--detach", is_flag=True, help="Print the job's ARN and leave; the server goes on.")
@@ -89,35 +110,57 @@ def tune(
     the duration of the command, with what it stores kept in its data directory. Ctrl-C stops a
     job on such a server; on any other it only stops watching.
     """
+    from tunesmith_server.cli.request_check import read_create, refuse_misfits
     from tunesmith_server.cli.request_file import read_request
 
     if server is not None and (embedded or config is not None or data_dir is not None):
         raise click.UsageError("--embedded, --config and --data-dir are for a server of its own")
-    request = read_request(request_file)
+    data = read_request(request_file)
     if name is not None:
-        request[_NAME] = name
-    _check_shape(request)
+        data[_NAME] = name
+    reading = read_create(data)
     beside = request_file.parent / _SITE_FILE
-    site_file = config or (beside if beside.is_file() else None)
-    connecting = _connection(
-        server, embedded=embedded, detach=detach, site_file=site_file, data_dir=data_dir
+    place = _Place(
+        address=server or (None if embedded or not _answers(DEFAULT_SERVER) else DEFAULT_SERVER),
+        site_file=config or (beside if beside.is_file() else None),
+        data_dir=data_dir,
     )
-    with _interruptible(), connecting as connection:
-        job = _create(connection, request, site_file=site_file)
+    if place.address is None and detach:
+        raise Refusal(
+            f"--detach needs a server that stays, and none answers at {DEFAULT_SERVER}: "
+            "start one with `tunesmith serve`, or name one with --server"
+        )
+    refuse_misfits(reading, site=_site(place, reading))
+    with _interruptible(), _connection(place) as connection:
+        job = _create(connection, reading, place)
         if detach:
             click.echo(job.arn)
             return
         click.echo(f"Tuning job {job.name} on {connection.client.address}: {job.arn}", err=True)
         status = _run(connection, job, as_json=as_json)
+        if connection.embedded is not None:
+            click.echo(
+                f"kept in {connection.embedded.data_dir}; "
+                f"`{_serve_command(connection.embedded, place)}` shows it",
+                err=True,
+            )
     sys.exit(status)
 
 
-def _check_shape(request: dict[str, Any]) -> None:
-    """Refuse a request that is no request before a server is started for it."""
-    from tunesmith.aws_json import from_aws
-    from tunesmith.v1.tuning_service_pb2 import CreateHyperParameterTuningJobRequest
+def _site(place: _Place, reading: CreateReading) -> Site | None:
+    """Give the site of a server that is to be started, where a misfit request needs it."""
+    if place.address is not None or not reading.violations:
+        return None
+    return _settings(place).site
 
-    from_aws(request, CreateHyperParameterTuningJobRequest)
+
+def _settings(place: _Place) -> ServerSettings:
+    from tunesmith_server.settings import SettingsError, load_settings
+
+    try:
+        return load_settings(place.site_file, data_dir=place.data_dir)
+    except SettingsError as error:
+        raise Refusal(str(error)) from None
 
 
 @contextmanager
@@ -133,35 +176,42 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _connection(
-    server: str | None,
-    *,
-    embedded: bool,
-    detach: bool,
-    site_file: Path | None,
-    data_dir: Path | None,
-) -> Iterator[_Connection]:
+def _connection(place: _Place) -> Iterator[_Connection]:
     import tunesmith
 
     with ExitStack() as stack:
-        if server is not None:
-            client = stack.enter_context(tunesmith.connect(server))
-            yield _Connection(client=client, embedded=False)
+        if place.address is not None:
+            yield _Connection(client=stack.enter_context(tunesmith.connect(place.address)))
             return
-        if not embedded and _answers(DEFAULT_SERVER):
-            client = stack.enter_context(tunesmith.connect(DEFAULT_SERVER))
-            yield _Connection(client=client, embedded=False)
-            return
-        if detach:
-            raise Refusal(
-                f"--detach needs a server that stays, and none answers at {DEFAULT_SERVER}: "
-                "start one with `tunesmith serve`, or name one with --server"
-            )
         from tunesmith_server.cli.embedded import embedded_server
+        from tunesmith_server.cli.serve import make_data_dir
 
-        started = stack.enter_context(embedded_server(config=site_file, data_dir=data_dir))
+        settings = _settings(place)
+        make_data_dir(settings.data_dir)
+        started = stack.enter_context(
+            embedded_server(
+                config=place.site_file,
+                data_dir=settings.data_dir,
+                may_move=place.data_dir is None,
+            )
+        )
         client = stack.enter_context(tunesmith.connect(started.address))
-        yield _Connection(client=client, embedded=True)
+        _show_unfinished(client)
+        yield _Connection(
+            client=client, embedded=started, stop_grace_s=settings.stop_grace.total_seconds()
+        )
+
+
+def _show_unfinished(client: Client) -> None:
+    """Say which tuning jobs a server that was just started goes on with."""
+    names = [
+        summary.hyper_parameter_tuning_job_name
+        for status in ("InProgress", "Stopping")
+        for summary in client.list({"StatusEquals": status})
+    ]
+    if names:
+        goes_on = "job goes" if len(names) == 1 else "jobs go"
+        click.echo(f"{len(names)} unfinished {goes_on} on: {', '.join(names)}", err=True)
 
 
 def _answers(address: str) -> bool:
@@ -171,89 +221,85 @@ def _answers(address: str) -> bool:
     with connect(address, settings=CallSettings(deadline_s=2.0, retries=0)) as client:
         try:
             client.call("ListHyperParameterTuningJobs", {"MaxResults": 1})
-        except ServerUnavailable:
-            return False
+        except ServerUnavailable as error:
+            return bool(error.reason)  # a reason is a server's own word
         except TunesmithError:
             return True
     return True
 
 
-def _create(connection: _Connection, request: dict[str, Any], *, site_file: Path | None) -> Job:
+def _create(connection: _Connection, reading: CreateReading, place: _Place) -> Job:
+    request = reading.message
     try:
         return connection.client.create(request)
-    except ResourceInUse as error:
-        raise Refusal(f"{error}\nGive the job another name with --name NAME.") from None
+    except ResourceInUse:
+        name = request.hyper_parameter_tuning_job_name
+        raise Refusal(_taken(connection, name, place)) from None
     except ServerUnavailable:
         raise
     except TunesmithError as error:
         hint = ""
-        if not connection.embedded and site_file is not None:
+        if connection.embedded is None and place.site_file is not None:
             hint = (
                 f"\nThe server at {connection.client.address} has a configuration of its own: "
-                f"{site_file} is read by `tunesmith serve --config {site_file}`, or here with "
-                "--embedded."
+                f"{place.site_file} is read by `tunesmith serve --config {place.site_file}`, or "
+                "here with --embedded."
             )
         raise Refusal(explanation(error) + hint) from None
+
+
+def _taken(connection: _Connection, name: str, place: _Place) -> str:
+    """Say whose name it is that is taken, and what can be done."""
+    from tunesmith.aio import ENDED
+    from tunesmith_server.cli import wording
+
+    status = connection.client.describe(name).hyper_parameter_tuning_job_status
+    lines = [f"there is a tuning job {name} already; it is {wording.tuning_status(status)}."]
+    if status not in ENDED:
+        first = ""
+        if connection.embedded is not None:
+            first = f"After `{_serve_command(connection.embedded, place)}`: "
+        lines.append(
+            f"{first}`tunesmith jobs watch {name}` shows how it goes on, "
+            f"`tunesmith jobs stop {name}` stops it."
+        )
+    lines.append("Give this one another name with --name NAME.")
+    return "\n".join(lines)
+
+
+def _serve_command(embedded: EmbeddedServer, place: _Place) -> str:
+    config = "" if place.site_file is None else f" --config {shlex.quote(str(place.site_file))}"
+    return f"tunesmith serve --data-dir {shlex.quote(str(embedded.data_dir))}{config}"
 
 
 def _run(connection: _Connection, job: Job, *, as_json: bool) -> ExitStatus:
     """Watch a job to its end and report it."""
     from tunesmith_server.cli.display import follow, standard_error
-    from tunesmith_server.cli.progress import Progress
+    from tunesmith_server.cli.progress import KINDS, Progress
+    from tunesmith_server.cli.report import report
 
     progress = Progress(job.describe())
     console = standard_error()
     interrupted = False
     try:
-        follow(progress, job.watch(), console=console)
+        follow(progress, job.watch(kinds=KINDS), console=console)
     except KeyboardInterrupt:
-        if not connection.embedded:
+        if connection.embedded is None:
             click.echo(
                 f"Stopped watching; {job.name} goes on. See `tunesmith jobs watch {job.name}`.",
                 err=True,
             )
             raise
         interrupted = True
-        click.echo("Stopping the tuning job; Ctrl-C again leaves at once.", err=True)
+        click.echo(
+            f"Stopping the tuning job, which may take up to {connection.stop_grace_s:g} s; "
+            "Ctrl-C again leaves at once.",
+            err=True,
+        )
         # It may have ended by itself meanwhile.
         with suppress(InvalidState):
             job.stop()
-        follow(progress, job.watch(after_sequence=progress.last_sequence), console=console)
-    described = job.describe()
-    status = report(connection.client, described, progress, as_json=as_json)
+        rest = job.watch(after_sequence=progress.last_sequence, kinds=KINDS)
+        follow(progress, rest, console=console)
+    status = report(connection.client, job.describe(), progress, as_json=as_json)
     return ExitStatus.INTERRUPTED if interrupted else status
-
-
-def report(
-    client: Client,
-    described: DescribeHyperParameterTuningJobResponse,
-    progress: Progress,
-    *,
-    as_json: bool,
-) -> ExitStatus:
-    """Print how a tuning job ended, and say so as an exit status.
-
-    Args:
-        client: Of its server.
-        described: The tuning job.
-        progress: What was seen of it.
-        as_json: Print the description's wire form instead of text.
-    """
-    from tunesmith import to_aws
-    from tunesmith.v1.tuning_job_pb2 import HyperParameterTuningJobStatus as Status
-    from tunesmith_server.cli.report import best_lines, failure_lines, outcome_line
-
-    click.echo(outcome_line(described), err=as_json)
-    if as_json:
-        click.echo(json.dumps(to_aws(described), indent=2))
-    elif described.HasField("best_training_job"):
-        best = client.describe_training_job(described.best_training_job.training_job_name)
-        click.echo("\n".join(best_lines(described, best)))
-    if (
-        described.hyper_parameter_tuning_job_status
-        == Status.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
-    ):
-        return ExitStatus.DONE
-    if described.failure_reason or progress.failures:
-        click.echo("\n".join(failure_lines(described.failure_reason, progress.failures)), err=True)
-    return ExitStatus.FAILED

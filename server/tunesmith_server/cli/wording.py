@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,32 @@ if TYPE_CHECKING:
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
+#: What acts on a terminal, or breaks or turns a line, instead of being shown in it.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    r"""Write text from elsewhere in one line; control characters as in ``\x1b`` and ``\n``."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def log_line(text: str) -> str:
+    """Write a line of a trial's output for a terminal: as ``plain``, with its tabs."""
+    return plain(text.expandtabs(8))
+
+
+def cut_left(text: str, width: int) -> str:
+    """Cut a name to a width by its beginning: training jobs differ in their ends."""
+    return text if len(text) <= width else f"…{text[len(text) - max(0, width - 1) :]}"
+
+
+def size(count_bytes: int) -> str:
+    """Write a size, e.g. ``812 bytes`` or ``4.0 MiB``."""
+    if count_bytes < 1024:  # noqa: PLR2004 - bytes in a KiB
+        return f"{count_bytes} bytes"
+    kib = count_bytes / 1024
+    return f"{kib:.1f} KiB" if kib < 1024 else f"{kib / 1024:.1f} MiB"  # noqa: PLR2004 - KiB in a MiB
+
 
 def number(value: float) -> str:
     """Write a metric's value in six significant digits."""
@@ -31,13 +58,13 @@ def parameter(value: str) -> str:
     try:
         rounded = f"{float(value):.6g}"
     except ValueError:
-        return value
+        return plain(value)
     return rounded if "." in value and len(rounded) < len(value) else value
 
 
 def parameters(values: Mapping[str, str]) -> str:
     """Write hyperparameters in one line, by name."""
-    return "  ".join(f"{name}={parameter(values[name])}" for name in sorted(values))
+    return "  ".join(f"{plain(name)}={parameter(values[name])}" for name in sorted(values))
 
 
 def span(seconds: float) -> str:
@@ -77,12 +104,20 @@ def tuning_status(status: int) -> str:
     return spelled(HyperParameterTuningJobStatus.DESCRIPTOR, status)
 
 
+def tuning_status_called(name: str) -> str:
+    """Give SageMaker's spelling of a tuning job's status; as it is where there is none such."""
+    statuses = HyperParameterTuningJobStatus.DESCRIPTOR
+    spellings = {spelled(statuses, each.number).lower(): each.number for each in statuses.values}
+    known = spellings.get(name.lower())
+    return name if known is None else tuning_status(known)
+
+
 def objective(summary: HyperParameterTrainingJobSummary) -> str:
     """Write a training job's objective, e.g. ``accuracy=0.97``, or nothing if it has none."""
     if not summary.HasField("final_hyper_parameter_tuning_job_objective_metric"):
         return ""
     metric = summary.final_hyper_parameter_tuning_job_objective_metric
-    return f"{metric.metric_name}={number(metric.value)}"
+    return f"{plain(metric.metric_name)}={number(metric.value)}"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -35,6 +35,7 @@ def described(
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
         },
         "CreationTime": at(0),
+        "TrainingJobDefinition": {"ResourceConfig": {"InstanceType": "local.gpu"}},
         "TrainingJobStatusCounters": {"Completed": 2, "NonRetryableError": 1},
         "ObjectiveStatusCounters": {"Succeeded": 2},
         "FailureReason": "No training job succeeded." if status == "Failed" else None,
@@ -84,8 +85,17 @@ def event(sequence: int, **members: object) -> Event:
     return from_aws(wire, Event)
 
 
-def training_job_event(sequence: int, *args: object, **kwargs: object) -> Event:
-    return event(sequence, TrainingJob={"Summary": summary(*args, **kwargs)})  # type: ignore[arg-type]
+def training_job_event(
+    sequence: int,
+    number: int,
+    status: str,
+    *,
+    value: float | None = None,
+    reason: str | None = None,
+    secondary: str | None = None,
+) -> Event:
+    changed = summary(number, status, value=value, reason=reason)
+    return event(sequence, TrainingJob={"Summary": changed, "SecondaryStatus": secondary})
 
 
 def log_event(sequence: int, number: int, *lines: str) -> Event:

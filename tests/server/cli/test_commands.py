@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +19,15 @@ from tests.clients.fake_tuning_service import FakeTuningService, refused, servin
 from tests.server.cli.cli_events import (
     described,
     described_training_job,
+    log_event,
+    status_event,
     summary,
     trial,
     whole_job,
 )
+from tunesmith import InvalidRequest
 from tunesmith.aws_json import from_aws
+from tunesmith.v1 import event_pb2
 from tunesmith.v1.training_job_operations_pb2 import (
     ListTrainingJobsForHyperParameterTuningJobResponse as TrainingJobs,
 )
@@ -34,6 +39,8 @@ from tunesmith.v1.tuning_service_pb2 import (
     StopHyperParameterTuningJobResponse,
 )
 from tunesmith_server.cli import main
+from tunesmith_server.cli.request_check import read_create, refuse_misfits
+from tunesmith_server.domain.site import Site
 
 CREATE = "CreateHyperParameterTuningJob"
 DESCRIBE = "DescribeHyperParameterTuningJob"
@@ -108,7 +115,7 @@ def test_tune_shows_progress_on_standard_error_and_the_best_on_standard_output(
 def test_tune_of_a_job_that_fails_exits_with_1_and_its_reasons(
     service: FakeTuningService, server: str, request_file: Path
 ) -> None:
-    service.streams = [whole_job("Failed")]
+    service.streams = [whole_job("Failed"), [log_event(6, 2, "Traceback", "ValueError: bad")]]
     service.answers[DESCRIBE] = [described(), described("Failed")]
     done = run("tune", request_file, "--server", server)
     assert done.exit_code == 1
@@ -147,6 +154,7 @@ def test_tune_shows_every_violation_that_the_server_finds(
 ) -> None:
     violation = error_details_pb2.BadRequest.FieldViolation
     violations = [violation(field=f"f{n}", description=f"wrong {n}") for n in range(2)]
+    violations.append(violation(description="3 more violations are not shown."))
     service.answers[CREATE] = [
         refused(
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -156,7 +164,8 @@ def test_tune_shows_every_violation_that_the_server_finds(
     ]
     done = run("tune", request_file, "--server", server)
     assert done.exit_code == 2
-    assert "  - wrong 0\n  - wrong 1\n" in done.stderr
+    assert "refused for 5 reasons:\n  - f0: wrong 0\n  - f1: wrong 1\n  and 3 more" in done.stderr
+    assert service.calls[-1].metadata["tunesmith-error-bytes"] == "262144"
 
 
 def test_tune_with_a_taken_name_says_how_to_give_another(
@@ -165,7 +174,94 @@ def test_tune_with_a_taken_name_says_how_to_give_another(
     service.answers[CREATE] = [refused(grpc.StatusCode.ALREADY_EXISTS, "ResourceInUse")]
     done = run("tune", request_file, "--server", server)
     assert done.exit_code == 2
+    assert "digits already; it is Completed" in done.stderr
     assert "--name NAME" in done.stderr
+
+
+def test_tune_with_the_name_of_a_job_in_progress_says_how_to_see_and_stop_it(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.answers[CREATE] = [refused(grpc.StatusCode.ALREADY_EXISTS, "ResourceInUse")]
+    service.answers[DESCRIBE] = [described()]
+    said = run("tune", request_file, "--server", server).stderr
+    assert "it is InProgress" in said
+    assert "`tunesmith jobs watch digits`" in said
+    assert "`tunesmith jobs stop digits`" in said
+
+
+def test_tune_says_at_once_what_the_codec_and_what_the_rules_find(
+    service: FakeTuningService, server: str, tmp_path: Path
+) -> None:
+    config = {
+        "Strategy": "Random",
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": "3", "MaxParallelTrainingJobs": 1},
+    }
+    path = tmp_path / "job.json"
+    path.write_text(
+        json.dumps({"HyperParameterTuningJobName": "-a", "HyperParameterTuningJobConfig": config})
+    )
+    said = run("tune", path, "--server", server).stderr
+    count = "  - HyperParameterTuningJobConfig.ResourceLimits.MaxNumberOfTrainingJobs: "
+    assert said.count(count) == 1
+    assert "expected a whole number, without quotes" in said
+    assert "  - HyperParameterTuningJobName: " in said
+    assert "  - TrainingJobDefinition: " in said
+    assert service.calls == []
+
+
+def test_what_depends_on_the_site_is_left_out_where_that_is_not_known() -> None:
+    definition = {
+        "AlgorithmSpecification": {"TrainingInputMode": "File", "AlgorithmName": "mine"},
+        "ResourceConfig": {"InstanceType": "nothing.like", "InstanceCount": "1"},
+    }
+    reading = read_create({"TrainingJobDefinition": definition})
+
+    def said(site: Site | None) -> str:
+        with pytest.raises(InvalidRequest) as refusal:
+            refuse_misfits(reading, site=site)
+        return str([violation.path for violation in refusal.value.violations])
+
+    resources = "TrainingJobDefinition.ResourceConfig"
+    assert f"{resources}.InstanceType" in said(Site())
+    assert "AlgorithmName" in said(Site())
+    assert f"{resources}.InstanceType" not in said(None)
+    assert "AlgorithmName" not in said(None)
+    assert f"{resources}.InstanceCount" in said(None)
+
+
+def test_a_request_that_is_too_long_is_refused_by_its_largest_member(
+    service: FakeTuningService, server: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "job.json"
+    environment = {"SMALL": "x", "HUGE": "y" * 5 * 2**20}
+    path.write_text(json.dumps({"TrainingJobDefinition": {"Environment": environment}}))
+    done = run("tune", path, "--server", server)
+    assert done.exit_code == 2
+    assert "the request is 5.0 MiB long; a server takes at most 4.0 MiB" in done.stderr
+    assert "largest member is TrainingJobDefinition.Environment.HUGE, with 5.0 MiB" in done.stderr
+    assert service.calls == []
+
+
+def test_a_job_that_completed_without_a_best_is_no_success(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.streams = [[status_event(1, "Completed")]]
+    service.answers[DESCRIBE] = [described("Completed")]
+    done = run("tune", request_file, "--server", server)
+    assert done.exit_code == 1
+    assert "No training job gave the objective 'accuracy': 2 completed" in done.stderr
+    assert "tunesmith check-metrics" in done.stderr
+
+
+def test_tune_asks_for_no_output(
+    service: FakeTuningService, server: str, request_file: Path
+) -> None:
+    service.streams = [whole_job()]
+    run("tune", request_file, "--server", server)
+    (watch,) = [call.request for call in service.calls if call.operation == "Watch"]
+    assert len(watch.event_kinds) == 3
+    assert event_pb2.WATCH_EVENT_KIND_LOG not in watch.event_kinds
 
 
 def test_tune_says_that_another_server_has_another_configuration(
@@ -202,10 +298,36 @@ def test_without_a_server_commands_exit_with_3(arguments: tuple[str, ...]) -> No
     assert "tunesmith serve" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("value", "example"),
+    [
+        ("", "127.0.0.1:7070"),
+        ("127.0.0.1", "127.0.0.1:7070"),
+        ("::1", "[::1]:7070"),
+        ("host:70700", "127.0.0.1:7070"),
+        ("http://host:1", "127.0.0.1:7070"),
+    ],
+)
+def test_a_server_that_is_no_address_is_refused_with_one_that_is(value: str, example: str) -> None:
+    done = run("jobs", "list", "--server", value)
+    assert done.exit_code == 2
+    assert f"is not HOST:PORT; write for example {example}" in done.stderr
+
+
+def test_a_server_that_says_it_is_unavailable_was_reached(
+    service: FakeTuningService, server: str
+) -> None:
+    service.answers[DESCRIBE] = [refused(grpc.StatusCode.UNAVAILABLE, "InternalFailure")]
+    done = run("jobs", "describe", "digits", "--server", server)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: because of InternalFailure")
+
+
 def test_a_job_that_is_not_there_exits_with_2(service: FakeTuningService, server: str) -> None:
     service.answers[DESCRIBE] = [refused(grpc.StatusCode.NOT_FOUND, "ResourceNotFound")]
     done = run("jobs", "describe", "digits", "--server", server)
-    assert (done.exit_code, done.stderr) == (2, "Error: because of ResourceNotFound\n")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: there is no job called digits; `tunesmith jobs list`")
 
 
 def test_jobs_list_is_a_table_or_the_wire_form(service: FakeTuningService, server: str) -> None:
@@ -220,7 +342,8 @@ def test_jobs_list_is_a_table_or_the_wire_form(service: FakeTuningService, serve
     service.answers["ListHyperParameterTuningJobs"] = [
         from_aws(page, ListHyperParameterTuningJobsResponse)
     ]
-    table = run("jobs", "list", "--server", server, "--status", "InProgress").stdout.splitlines()
+    table = run("jobs", "list", "--server", server, "--status", "inprogress").stdout.splitlines()
+    assert "IN PROGRESS" in table[0]
     assert table[1].split() == ["digits", "InProgress", "2027-01-15T08:00:00Z", "2", "5", "0", "0"]
     shown = json.loads(run("jobs", "list", "--server", server, "--json").stdout)
     assert shown["HyperParameterTuningJobSummaries"][0]["HyperParameterTuningJobName"] == "digits"
@@ -240,6 +363,8 @@ def test_jobs_describe_tells_tuning_jobs_and_training_jobs_apart(
     training_job = run("jobs", "describe", trial(1), "--server", server).stdout
     assert f"TrainingJobName: {trial(1)}" in training_job
     assert "  S3ModelArtifacts: file:///m/" in training_job
+    assert "CreationTime: 2026-11-24T09:00:00Z" in training_job
+    assert "FinalMetricDataList:\n  [0]:\n    MetricName: accuracy\n" in training_job
     service.answers["DescribeTrainingJob"] = [
         refused(grpc.StatusCode.NOT_FOUND, "ValidationException")
     ]
@@ -316,7 +441,27 @@ def test_jobs_logs_of_a_training_job_are_its_output_and_end_with_it(
     service.streams = [[*whole_job()[:-2], TimeoutError()]]
     logs = run("jobs", "logs", trial(1), "--server", server).stdout
     assert logs == "epoch 1\naccuracy=0.9\n"
-    assert service.calls[-1].request.hyper_parameter_tuning_job_name == "digits"
+    request = service.calls[-1].request
+    assert request.hyper_parameter_tuning_job_name == "digits"
+    assert request.training_job_name == trial(1)
+    assert event_pb2.WATCH_EVENT_KIND_METRIC not in request.event_kinds
+
+
+def test_logs_whose_reader_has_seen_enough_end_quietly(
+    service: FakeTuningService, server: str
+) -> None:
+    lines = [log_event(number, 1, "x" * 1000) for number in range(1, 1000)]
+    service.streams = [[*lines, TimeoutError()]]
+    command = [sys.executable, "-m", "tunesmith_server.cli", "jobs", "logs", "digits"]
+    with subprocess.Popen(
+        [*command, "--server", server], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 141
 
 
 def test_jobs_export_is_csv_of_hyperparameters_metrics_and_times(
@@ -342,7 +487,20 @@ def test_jobs_export_is_csv_of_hyperparameters_metrics_and_times(
     ]
     assert rows[0]["hyperparameter.lr"] == "0.123456789"
     assert rows[0]["metric.accuracy"] == "0.9"
-    assert rows[1]["FailureReason"] == 'says "no", twice\nand more'
+    assert rows[1]["FailureReason"] == r'says "no", twice\nand more'
+
+
+def test_jobs_export_is_utf_8_whatever_the_terminals_encoding(
+    service: FakeTuningService, server: str
+) -> None:
+    service.answers["DescribeTrainingJob"] = [described_training_job(1, reason="größer")]
+    done = subprocess.run(
+        [sys.executable, "-m", "tunesmith_server.cli", "jobs", "export", "d", "--server", server],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert "größer" in done.stdout.decode("utf-8")
 
 
 def test_jobs_export_can_be_the_wire_form(server: str) -> None:

@@ -1,7 +1,9 @@
 """What a tuning job's events add up to, and how it is shown."""
 
 import io
-from datetime import timedelta
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -12,13 +14,13 @@ from tests.server.cli.cli_events import (
     described,
     described_training_job,
     event,
-    log_event,
     metric_event,
     status_event,
     training_job_event,
     trial,
     whole_job,
 )
+from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse as Event
 from tunesmith_server.cli import wording
 from tunesmith_server.cli.display import _picture, follow
 from tunesmith_server.cli.progress import Progress
@@ -30,12 +32,18 @@ def progress() -> Progress:
     return Progress(described())
 
 
+def picture(progress: Progress, now: datetime, *, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(_picture(progress, now, width=width))
+    return console.export_text()
+
+
 def test_training_jobs_run_and_end_once(progress: Progress) -> None:
     assert progress.apply(training_job_event(1, 1, "InProgress")) is None
     assert list(progress.running) == [trial(1)]
     ended = progress.apply(training_job_event(2, 1, "Completed", value=0.9))
     assert ended is not None
-    assert ended.training_job_name == trial(1)
+    assert ended.summary.training_job_name == trial(1)
     assert progress.apply(training_job_event(3, 1, "Completed", value=0.9)) is None
     assert (progress.ended_count, progress.running) == (1, {})
     assert progress.last_sequence == 3
@@ -49,12 +57,44 @@ def test_the_latest_objective_of_a_running_training_job_is_known(progress: Progr
     assert (running.objective, running.emitted) == (0.6, 2)
 
 
-def test_a_failure_keeps_its_reason_and_the_last_lines(progress: Progress) -> None:
+def test_a_failure_keeps_its_reason_and_when_it_was_told(progress: Progress) -> None:
     progress.apply(training_job_event(1, 1, "InProgress"))
-    progress.apply(log_event(2, 1, *(f"line {number}" for number in range(30))))
     progress.apply(training_job_event(3, 1, "Failed", reason="AlgorithmError: Exit Code: 1"))
-    assert [failed.reason for failed in progress.failures] == ["AlgorithmError: Exit Code: 1"]
-    assert progress.failures[0].lines == tuple(f"line {number}" for number in range(20, 30))
+    assert [(failed.reason, failed.sequence) for failed in progress.failures] == [
+        ("AlgorithmError: Exit Code: 1", 3)
+    ]
+
+
+def test_training_jobs_that_wait_for_a_runner_are_not_running(progress: Progress) -> None:
+    progress.apply(training_job_event(1, 1, "Completed", value=0.9))
+    progress.apply(training_job_event(2, 2, "InProgress", secondary="Training"))
+    progress.apply(training_job_event(3, 3, "InProgress", secondary="Pending"))
+    progress.apply(status_event(4, "InProgress", TrainingJobStatusCounters={"Completed": 2}))
+    now = START + timedelta(seconds=3)
+    assert "1 running, 1 waiting, 2 completed" in picture(progress, now)
+    assert "waiting for a runner" not in picture(progress, now)
+    # Three are left, one at a time; one has run for two of its four seconds.
+    assert progress.time_left_s(now) == pytest.approx(3 * 4 - 2)
+
+
+def test_that_all_training_jobs_wait_is_said_after_a_while(progress: Progress) -> None:
+    progress.apply(training_job_event(1, 1, "InProgress", secondary="Pending"))
+    said = "waiting for a runner with room for local.gpu"
+    assert said not in picture(progress, START + timedelta(seconds=3))
+    assert said in picture(progress, START + timedelta(seconds=30))
+    assert progress.time_left_s(START) is None
+
+
+def test_a_narrow_terminal_shows_the_counts_and_the_ends_of_names(progress: Progress) -> None:
+    for got in whole_job()[:-1]:
+        progress.apply(got)
+    progress.apply(training_job_event(10, 3, "InProgress", secondary="Training"))
+    counters = {"Completed": 2, "NonRetryableError": 1}
+    progress.apply(status_event(11, "InProgress", TrainingJobStatusCounters=counters))
+    shown = picture(progress, START + timedelta(seconds=3), width=40)
+    assert "1 running, 2 completed, 1 failed" in shown
+    assert f"…{trial(3)[-15:]}" in shown
+    assert all(len(line) <= 40 for line in shown.splitlines())
 
 
 def test_the_end_and_the_best_come_from_the_tuning_jobs_event(progress: Progress) -> None:
@@ -103,14 +143,53 @@ def test_on_a_terminal_the_best_and_the_running_ones_are_shown(progress: Progres
         progress.apply(got)
     progress.apply(status_event(9, "InProgress", BestTrainingJob={"TrainingJobName": "best-one"}))
     progress.apply(training_job_event(10, 3, "InProgress"))
-    console = Console(file=io.StringIO(), width=120, record=True)
-    console.print(_picture(progress, START + timedelta(seconds=3)))
-    text = console.export_text()
+    text = picture(progress, START + timedelta(seconds=3))
     assert "digits  InProgress" in text
     assert "2/4" in text
     assert "left" in text
     assert "best-one" in text
     assert f"{trial(3)}  2.0 s" in text
+
+
+def test_how_a_training_job_without_an_objective_ended_is_said(progress: Progress) -> None:
+    progress.apply(training_job_event(1, 2, "InProgress"))
+    events = [
+        training_job_event(2, 1, "Completed"),
+        metric_event(3, 2, METRIC, math.nan),
+        training_job_event(4, 2, "Completed"),
+        training_job_event(5, 3, "Stopped", secondary="MaxRuntimeExceeded"),
+        training_job_event(6, 4, "Failed", reason="\x1b]0;owned\x07\nsecond line"),
+    ]
+    shown = io.StringIO()
+    follow(progress, events, console=Console(file=shown, width=40))
+    lines = shown.getvalue().splitlines()
+    assert "Completed  no objective  4.0 s" in lines[0]
+    assert f"Completed  {METRIC}=nan  4.0 s" in lines[1]
+    assert "Stopped (MaxRuntimeExceeded)  4.0 s" in lines[2]
+    assert lines[3].endswith(r"\x1b]0;owned\x07\nsecond line")
+    assert len(lines) == 4
+
+
+def test_a_line_above_the_live_display_is_cut_and_not_wrapped(progress: Progress) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=60, force_terminal=True, color_system=None)
+    events = [training_job_event(1, 1, "Failed", reason="because " * 20)]
+    follow(progress, events, console=console, clock=lambda: START)
+    (line,) = [part for part in shown.getvalue().splitlines() if trial(1) in part]
+    assert line.rstrip().endswith("…")
+    assert "because because" not in shown.getvalue()
+
+
+def test_an_interrupted_live_display_leaves_nothing_behind(progress: Progress) -> None:
+    def interrupted() -> Iterator[Event]:
+        yield from whole_job()[:3]
+        raise KeyboardInterrupt
+
+    shown = io.StringIO()
+    console = Console(file=shown, width=100, force_terminal=True)
+    with pytest.raises(KeyboardInterrupt):
+        follow(progress, interrupted(), console=console, clock=lambda: START)
+    assert shown.getvalue().rstrip().endswith("\x1b[2K")  # the last thing is a line erased
 
 
 def test_a_live_display_ends_with_the_events(progress: Progress) -> None:
@@ -147,11 +226,12 @@ def test_the_outcome_is_one_line() -> None:
 def test_a_failure_is_reported_with_the_training_jobs_last_lines(progress: Progress) -> None:
     for got in whole_job("Failed"):
         progress.apply(got)
-    assert failure_lines("No training job succeeded.", progress.failures) == [
+    last_lines = {trial(2): ["Traceback", "ValueError: \x1b[31mbad"]}
+    assert failure_lines("No training job succeeded.", progress.failures, last_lines) == [
         "FailureReason: No training job succeeded.",
         f"{trial(2)}: AlgorithmError: Exit Code: 1",
         "    | Traceback",
-        "    | ValueError: bad",
+        r"    | ValueError: \x1b[31mbad",
     ]
 
 
@@ -190,4 +270,20 @@ def test_tables_line_up_and_cut_nothing() -> None:
         "A       B",
         "longer  x",
         f"y       {'z' * 200}",
+    ]
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    hostile = "a\x00\x1b]0;t\x07\x9b31m\r\n\u2028\u202eb\té"
+    assert wording.plain(hostile) == r"a\x00\x1b]0;t\x07\x9b31m\r\n\u2028\u202eb\té"
+    assert wording.log_line("\tif x:\x1b") == r"        if x:\x1b"
+
+
+def test_names_are_cut_from_the_left_and_sizes_are_words() -> None:
+    assert wording.cut_left("digits-001-abc", 8) == "…001-abc"
+    assert wording.cut_left("digits", 8) == "digits"
+    assert [wording.size(count) for count in (7, 2048, 4 * 2**20)] == [
+        "7 bytes",
+        "2.0 KiB",
+        "4.0 MiB",
     ]
