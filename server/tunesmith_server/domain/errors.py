@@ -59,13 +59,18 @@ class InvalidRequest(TunesmithError):
 
 
 def _sentence(violations: tuple[Violation, ...]) -> str:
-    if len(violations) == 1:
-        (only,) = violations
-        return (
-            f"1 validation error detected: {only.message}" if only.is_constraint else only.message
-        )
-    count = f"{len(violations)} validation errors detected: "
-    return count + "; ".join(violation.message for violation in violations)
+    told = "; ".join(map(_clause, violations))
+    if len(violations) > 1:
+        return f"{len(violations)} validation errors detected: {told}"
+    is_constraint = any(violation.is_constraint for violation in violations)
+    return f"1 validation error detected: {told}" if is_constraint else told
+
+
+def _clause(violation: Violation) -> str:
+    """Name the member, which SageMaker's words for a broken constraint do themselves."""
+    if violation.is_constraint or not violation.path:
+        return violation.message
+    return f"{violation.path}: {violation.message}"
 
 
 class MalformedRequest(InvalidRequest):

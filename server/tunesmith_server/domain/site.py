@@ -5,14 +5,18 @@ Plain values. Reading them from ``tunesmith.toml`` is the settings' work; runnin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+
+import re2
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
 
+_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _SPECIFICATION = "TrainingJobDefinition.AlgorithmSpecification"
 
 
@@ -94,6 +98,25 @@ class ResolvedAlgorithm:
     registered_name: str | None
 
 
+def algorithm_name_fault(name: str) -> str | None:
+    """Say why no ``AlgorithmName`` can be a name; None if one can."""
+    if _NAME.fullmatch(name):
+        return None
+    return "an algorithm's name has 1 to 63 letters, digits and inner hyphens"
+
+
+def metric_regex_fault(regex: str) -> str | None:
+    """Say why RE2, which takes linear time and knows no look-around, refuses a regex, or None."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(regex, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else error
+        return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+    return None
+
+
 def resolve_algorithm(
     specification: definition_pb.HyperParameterAlgorithmSpecification,
     site: Site,
@@ -154,8 +177,8 @@ def _algorithm_of_image(image: str, site: Site, path: str) -> str:
     if name is None:
         raise _unresolved(
             f"{path}.TrainingImage",
-            f"This site does not know the image {image!r}, and running containers is not served "
-            "yet. Name an algorithm of the site that stands for it in tunesmith.toml: "
+            "This site does not know the image, and running containers is not served yet. Name an "
+            "algorithm of the site that stands for it in tunesmith.toml: "
             f'[images."{image}"] algorithm = "NAME"',
             unimplemented=True,
         )

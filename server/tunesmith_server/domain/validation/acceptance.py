@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from google.protobuf.message import Message
 
 from tunesmith.v1 import tuning_service_pb2 as pb
@@ -9,8 +11,9 @@ from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.validation.constraints import check_and_cut, check_unknown_members
 from tunesmith_server.domain.validation.draft import read_draft
+from tunesmith_server.domain.validation.order import in_request_order
 from tunesmith_server.domain.validation.rules.catalogue import check_rules
-from tunesmith_server.domain.validation.rules.tags import repeated_keys
+from tunesmith_server.domain.validation.rules.tags import repeated_keys, reserved_keys
 from tunesmith_server.domain.validation.unserved import check_served
 
 
@@ -23,12 +26,9 @@ def check_request(message: Message) -> None:
     constraints, bounded = check_and_cut(message)
     found = [*constraints, *check_unknown_members(bounded)]
     if isinstance(bounded, pb.AddTagsRequest):
-        found += [
-            Violation(path=each.path, message=each.message, rule="tag_keys_are_different")
-            for each in repeated_keys(bounded.tags)
-        ]
+        found += _wrong_tags(bounded)
     if found:
-        raise InvalidRequest(tuple(found))
+        raise InvalidRequest(in_request_order(message, found))
 
 
 def validate_create(request: pb.CreateHyperParameterTuningJobRequest, *, site: Site) -> None:
@@ -45,4 +45,11 @@ def validate_create(request: pb.CreateHyperParameterTuningJobRequest, *, site: S
     unserved = [each for each in check_served(bounded) if each.path not in wrong]
     found = (*constraints, *check_unknown_members(bounded), *rules, *unserved)
     if found:
-        raise InvalidRequest(found)
+        raise InvalidRequest(in_request_order(request, found))
+
+
+def _wrong_tags(request: pb.AddTagsRequest) -> Iterator[Violation]:
+    for finding in repeated_keys(request.tags):
+        yield Violation(path=finding.path, message=finding.message, rule="tag_keys_are_different")
+    for finding in reserved_keys(request.tags):
+        yield Violation(path=finding.path, message=finding.message, rule="tag_keys_are_free")

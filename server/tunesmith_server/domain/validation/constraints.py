@@ -39,6 +39,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 # 0001-01-01 and 9999-12-31: what a Timestamp may hold, and what a datetime can.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_LENGTHS = frozenset({"string.max_len", "string.min_len"})
 _NANOS_PER_S = 1_000_000_000
 
 
@@ -66,7 +67,7 @@ def check_and_cut(message: MessageT) -> tuple[tuple[Violation, ...], MessageT]:
     broken = _validator().collect_violations(bounded)
     found = [
         *(_too_long(member) for member in too_long),
-        *(_violation(bounded, each) for each in broken),
+        *(_violation(bounded, each) for each in _told_once(broken)),
         *_impossible_times(bounded),
     ]
     return tuple(found), bounded
@@ -96,6 +97,23 @@ def _too_long(member: Member) -> Violation:
     rule = "map.max_pairs" if is_map(member.field) else "repeated.max_items"
     words = f"Member must have length less than or equal to {limit_of(member.field)}"
     return _worded(member.path, rule, words, f"'[{size} items]'")
+
+
+def _told_once(broken: Sequence[protovalidate.Violation]) -> Iterator[protovalidate.Violation]:
+    """Pass over the pattern of a text whose length is wrong: most patterns bound it too."""
+    wrong_lengths = {_place(each) for each in broken if each.proto.rule_id in _LENGTHS}
+    for each in broken:
+        if each.proto.rule_id != "string.pattern" or _place(each) not in wrong_lengths:
+            yield each
+
+
+def _place(broken: protovalidate.Violation) -> tuple[object, ...]:
+    """Give the member as protovalidate names it, a map's key apart from the key's value."""
+    elements = broken.proto.field.elements if broken.proto.field else ()
+    return broken.proto.for_key, *(
+        (element.field_name, element.subscript.value if element.subscript else None)
+        for element in elements
+    )
 
 
 def _violation(message: Message, broken: protovalidate.Violation) -> Violation:

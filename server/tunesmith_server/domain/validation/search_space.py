@@ -18,6 +18,7 @@ from tunesmith_core.space.ranges import (
     Scaling,
     SearchSpace,
 )
+from tunesmith_server.domain.validation.wording import excerpt
 
 NumericRange: TypeAlias = space_pb.IntegerParameterRange | space_pb.ContinuousParameterRange
 ValuedRange: TypeAlias = NumericRange | space_pb.CategoricalParameterRange
@@ -129,7 +130,9 @@ def _unreadable(each: ValuedRange, path: str) -> Iterator[Finding]:
         try:
             parse(text)
         except ValueError as error:
-            yield Finding(path=f"{path}.{member}", message=f"{member} of {each.name!r}: {error}")
+            yield Finding(
+                path=f"{path}.{member}", message=f"{member} of {excerpt(each.name)!r}: {error}"
+            )
 
 
 def _parameter(each: ValuedRange) -> Parameter:
@@ -155,5 +158,4 @@ def _parameter(each: ValuedRange) -> Parameter:
 
 
 def _sentence(error: SpaceError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]
+    return f"Parameter {excerpt(error.parameter_name)!r}: {error.wrong}; {error.right}"

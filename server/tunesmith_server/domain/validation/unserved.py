@@ -17,6 +17,7 @@ from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import Violation
 from tunesmith_server.domain.validation.members import Member, walk
+from tunesmith_server.domain.validation.search_space import named_ranges
 from tunesmith_server.domain.validation.wording import enum_spellings, excerpt
 
 
@@ -47,6 +48,20 @@ def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Itera
         entry = UNSERVED.get(member.path.template)
         if entry is not None and entry.asks(member.value):
             yield _refusal(str(member.path), entry, shown=_shown(member))
+    yield from _script_mode(request)
+
+
+def _script_mode(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
+    """Find the hyperparameters that are orders to SageMaker, not values for the program."""
+    static = request.training_job_definition.static_hyper_parameters
+    for name in SCRIPT_MODE:
+        if name in static:
+            path = f"{_DEFINITION}.StaticHyperParameters.{name}"
+            yield _refusal(path, _SCRIPT, shown=f" {excerpt(static[name])}")
+    ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
+    for path, each in named_ranges(ranges, f"{_CONFIG}.ParameterRanges"):
+        if each.name in SCRIPT_MODE:
+            yield _refusal(f"{path}.Name", _SCRIPT, shown=f" {each.name}")
 
 
 def _refusal(path: str, entry: Unserved, *, shown: str) -> Violation:
@@ -119,6 +134,16 @@ _ALTERNATIVES = Unserved(
     because="one instance type is asked for, without alternatives, so far",
     instead="InstanceType works",
 )
+
+_SCRIPT = Unserved(
+    asks=_always,
+    because="script mode is not implemented",
+    instead="register the script in tunesmith.toml, [algorithms.NAME] "
+    'command = ["python", "train.py"], and name it as AlgorithmName, or give ContainerEntrypoint',
+)
+
+SCRIPT_MODE = ("sagemaker_program", "sagemaker_submit_directory")
+"""Hyperparameters that ask for a script to be fetched and run, which is refused."""
 
 _CONFIG = "HyperParameterTuningJobConfig"
 _DEFINITION = "TrainingJobDefinition"

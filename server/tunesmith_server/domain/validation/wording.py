@@ -11,13 +11,14 @@ from google.protobuf.message import Message
 from buf.validate import validate_pb2
 from tunesmith.v1 import options_pb2
 
-_SHOWN = 120  # characters of a value: a message must not grow with what it complains about
+_SHOWN = 60  # characters of a value: a message must not grow with what it complains about
+_PATTERN = "string.pattern"
 _ANCHORED = re.compile(r"\^\(\?:(.*)\)\$", re.DOTALL)
 
 
 def excerpt(value: object) -> str:
-    """Write a value for a message, cut where it is long."""
-    text = str(value)
+    """Write a value for a message as JSON has it, cut where it is long."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
@@ -33,7 +34,9 @@ def requirement(rule_id: str, field: FieldDescriptor, rules: Message, value: obj
     if rule_id.partition(".")[2] in _BOUNDS:
         return _bound(rules, value)
     words = _WORDS.get(rule_id)
-    return words(field, rules) if words else None
+    if words is None:
+        return None
+    return words(field, rules) + (_file_uri(rules, value) if rule_id == _PATTERN else "")
 
 
 def enum_spellings(field: FieldDescriptor) -> Mapping[int, str]:
@@ -64,6 +67,16 @@ def _pattern(_field: FieldDescriptor, rules: Message) -> str:
     return f"Member must satisfy regular expression pattern: {bare[1] if bare else pattern}"
 
 
+def _file_uri(rules: Message, value: object) -> str:
+    """Offer a URI in place of the plain path that was given, where a URI is asked for."""
+    asks_for_uri = isinstance(rules, validate_pb2.StringRules) and "file://" in rules.pattern
+    if not asks_for_uri or not isinstance(value, str) or "://" in value:
+        return ""
+    if not value.startswith("/"):
+        return "; write file:// and the absolute path, such as file:///tmp/out"
+    return f"; write {excerpt('file://' + value.translate(_ESCAPES))}"
+
+
 def _enum(field: FieldDescriptor, _rules: Message) -> str:
     return f"Member must satisfy enum value set: [{', '.join(enum_spellings(field).values())}]"
 
@@ -72,7 +85,7 @@ _WORDS: Mapping[str, Callable[[FieldDescriptor, Message], str]] = {
     "required": lambda _field, _rules: "Member must not be null",
     "string.max_len": _length_at_most("max_len"),
     "string.min_len": _length_at_least("min_len"),
-    "string.pattern": _pattern,
+    _PATTERN: _pattern,
     "enum.defined_only": _enum,
     "enum.not_in": _enum,
     "repeated.max_items": _length_at_most("max_items"),
@@ -81,6 +94,8 @@ _WORDS: Mapping[str, Callable[[FieldDescriptor, Message], str]] = {
     "map.min_pairs": _length_at_least("min_pairs"),
     "double.finite": lambda _field, _rules: "Member must be a finite number",
 }
+
+_ESCAPES = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 
 _BOUNDS = frozenset({"gte", "lte", "gte_lte"})
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.job_spec import filled_request, read_job_spec
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.validation import check_constraints, validate_create
-from tunesmith_server.domain.validation.members import inner_type, is_map
+from tunesmith_server.domain.validation.members import Key, MemberPath, inner_type, is_map
 from tunesmith_server.domain.validation.rules.catalogue import RULES
 
 PATIENCE_S = 1.0  # generous: what is tested for is seconds and minutes
@@ -49,6 +50,7 @@ def test_everything_wrong_is_told_at_once() -> None:
     request.training_job_definition.enable_network_isolation = True
     assert [(each.path, each.rule) for each in violations(request)] == [
         ("HyperParameterTuningJobName", "string.pattern"),
+        ("HyperParameterTuningJobConfig.Strategy", "unserved"),
         (
             "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
             "required",
@@ -61,7 +63,6 @@ def test_everything_wrong_is_told_at_once() -> None:
             "TrainingJobDefinition.AlgorithmSpecification.ContainerEntrypoint",
             "program_is_named_once",
         ),
-        ("HyperParameterTuningJobConfig.Strategy", "unserved"),
         ("TrainingJobDefinition.EnableNetworkIsolation", "unserved"),
     ]
 
@@ -81,6 +82,58 @@ def test_a_member_that_breaks_a_constraint_is_not_complained_of_by_rules_too() -
     assert [(each.path, each.rule) for each in violations(request)] == [
         ("TrainingJobDefinition.Environment.LONG", "string.max_len")
     ]
+
+
+def test_what_is_wrong_is_told_in_the_order_of_the_request() -> None:
+    request = create_request()
+    request.tags.add(key="aws:a", value="")
+    request.tags.add(key="{", value="")
+    definition = request.training_job_definition
+    definition.static_hyper_parameters["_tuning_objective_metric"] = "x"
+    for key in ("sagemaker_program", "b", "a", "a b"):
+        definition.static_hyper_parameters[key] = "x" * 2501
+    for number in range(12):
+        request.training_job_definition.input_data_config.add(channel_name=f"c{number}")
+    definition.input_data_config[10].channel_name = "c2"
+    definition.input_data_config[2].channel_name = ".."
+    assert [each.path for each in violations(request) if "DataSource" not in each.path] == [
+        "TrainingJobDefinition.StaticHyperParameters._tuning_objective_metric",
+        "TrainingJobDefinition.StaticHyperParameters.a",
+        "TrainingJobDefinition.StaticHyperParameters['a b']",
+        "TrainingJobDefinition.StaticHyperParameters.b",
+        "TrainingJobDefinition.StaticHyperParameters.sagemaker_program",
+        "TrainingJobDefinition.InputDataConfig[2].ChannelName",
+        "Tags[1].Key",
+        "Tags[2].Key",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_does_not_depend_on_the_order_of_a_map(seed: int) -> None:
+    request, keys = create_request(), [f"{'k' * number} " for number in range(80)]
+    random.Random(seed).shuffle(keys)
+    for key in keys:
+        request.training_job_definition.static_hyper_parameters[key] = "\0"
+    found = [each.path for each in violations(request)]
+    expected = [str(MemberPath(("StaticHyperParameters", Key(key)))) for key in sorted(keys)]
+    assert found == [f"TrainingJobDefinition.{path}" for path in expected]
+
+
+def test_a_refusal_names_the_member_except_in_sagemakers_own_words() -> None:
+    request = create_request()
+    request.training_job_definition.enable_network_isolation = True
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    assert str(refusal.value) == (
+        "TrainingJobDefinition.EnableNetworkIsolation: EnableNetworkIsolation true is not served "
+        "by this release: training jobs cannot be cut off from networks yet; leave it out"
+    )
+    request.hyper_parameter_tuning_job_name = "_"
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    message = str(refusal.value)
+    assert message.startswith("2 validation errors detected: Value '_' at")
+    assert "; TrainingJobDefinition.EnableNetworkIsolation: Enable" in message
 
 
 def test_every_rule_is_tested_by_name() -> None:

@@ -218,3 +218,15 @@ def test_tags_have_different_keys() -> None:
     assert rule_violations(request) == ()
     request.tags.add(key="team", value="a")
     assert paths(request, "tag_keys_are_different") == ["Tags[2].Key"]
+
+
+@pytest.mark.parametrize("key", ["aws:team", "AWS:team", "aWs:"])
+def test_tags_leave_awss_keys_to_aws(key: str) -> None:
+    request = create_request()
+    request.tags.add(key="laws:team", value="")
+    request.tags.add(key="aws", value="")
+    assert rule_violations(request) == ()
+    request.tags.add(key=key, value="")
+    (refusal,) = found(request, "tag_keys_are_free")
+    assert refusal.path == "Tags[3].Key"
+    assert f"{key!r} begins with aws:" in refusal.message

@@ -318,6 +318,48 @@ def test_a_request_without_definitions_is_not_served_yet() -> None:
     assert violation.unimplemented
 
 
+SCRIPT = (
+    "is not served by this release: script mode is not implemented; register the script in "
+    'tunesmith.toml, [algorithms.NAME] command = ["python", "train.py"], and name it as '
+    "AlgorithmName, or give ContainerEntrypoint"
+)
+
+
+def test_script_mode_is_refused_by_name() -> None:
+    request = create_request()
+    static = definition(request).static_hyper_parameters
+    static["sagemaker_program"] = '"train.py"'
+    static["sagemaker_submit_directory"] = '"s3://bucket/source.tar.gz"'
+    path = "TrainingJobDefinition.StaticHyperParameters"
+    assert [(each.path, each.message, each.unimplemented) for each in check_served(request)] == [
+        (f"{path}.sagemaker_program", f'sagemaker_program "train.py" {SCRIPT}', True),
+        (
+            f"{path}.sagemaker_submit_directory",
+            f'sagemaker_submit_directory "s3://bucket/source.tar.gz" {SCRIPT}',
+            True,
+        ),
+    ]
+
+
+def test_script_mode_is_refused_among_tuned_hyperparameters_too() -> None:
+    request = create_request()
+    ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
+    ranges.categorical_parameter_ranges.add(name="sagemaker_program", values=["a.py", "b.py"])
+    (violation,) = check_served(request)
+    assert violation.path == (
+        "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[1].Name"
+    )
+    assert violation.message == f"Name sagemaker_program {SCRIPT}"
+    assert violation.unimplemented
+
+
+def test_other_hyperparameters_of_sagemakers_are_passed_on() -> None:
+    request = create_request()
+    for name in ("sagemaker_region", "sagemaker_job_name", "sagemaker_container_log_level"):
+        definition(request).static_hyper_parameters[name] = "20"
+    validate_create(request, site=SITE)
+
+
 def test_nothing_inside_a_refused_member_is_refused_again() -> None:
     request = plural_request()
     request.training_job_definitions[0].enable_network_isolation = True

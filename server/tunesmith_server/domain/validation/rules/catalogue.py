@@ -64,6 +64,7 @@ RULES: tuple[Rule, ...] = (
     resources.limits_are_within_the_sites,
     warm_start.parents_are_named_once,
     tags.tag_keys_are_different,
+    tags.tag_keys_are_free,
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith_server.domain.validation.draft import CONFIG, OBJECTIVE, RANGES, Draft
 from tunesmith_server.domain.validation.search_space import Finding
+from tunesmith_server.domain.validation.wording import excerpt
 
 MAX_ENVIRONMENT = 48
 
@@ -84,7 +85,7 @@ def plural_definitions_have_different_names(draft: Draft) -> Iterator[Finding]:
         elif name in seen:
             yield Finding(
                 path=path,
-                message=f"DefinitionName {name!r} is taken by an earlier definition; give each "
+                message=f"DefinitionName {excerpt(name)!r} is taken by an earlier definition; give each "
                 "its own",
             )
         seen.add(name)

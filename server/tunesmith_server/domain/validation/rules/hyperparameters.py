@@ -10,8 +10,6 @@ from tunesmith_server.domain.validation.rules.strategy import GRID
 from tunesmith_server.domain.validation.search_space import Finding, named_ranges
 from tunesmith_server.domain.validation.wording import excerpt
 
-"""The hyperparameter that every trial is given beside its own: the objective metric's name."""
-
 MAX_TUNED = 30
 MAX_HYPER_PARAMETERS = 100
 
@@ -43,7 +41,7 @@ def ranges_have_different_names(draft: Draft) -> Iterator[Finding]:
             if each.name in first:
                 yield Finding(
                     path=f"{path}.Name",
-                    message=f"Hyperparameter {each.name!r} has another range already, at "
+                    message=f"Hyperparameter {excerpt(each.name)!r} has another range already, at "
                     f"{first[each.name]}; give it one range",
                 )
             first.setdefault(each.name, path)

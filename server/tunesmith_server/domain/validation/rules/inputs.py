@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.members import Key, MemberPath, walk
 from tunesmith_server.domain.validation.search_space import Finding
+from tunesmith_server.domain.validation.wording import excerpt
 
 
 def channels_have_usable_names(draft: Draft) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def channels_have_usable_names(draft: Draft) -> Iterator[Finding]:
             if name in seen:
                 yield Finding(
                     path=path,
-                    message=f"ChannelName {name!r} is taken by an earlier channel; give each its "
+                    message=f"ChannelName {excerpt(name)!r} is taken by an earlier channel; give each its "
                     "own",
                 )
             seen.add(name)

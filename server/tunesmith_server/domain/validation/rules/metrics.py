@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import re2
-
 from tunesmith_server.domain.errors import InvalidRequest
-from tunesmith_server.domain.site import resolve_algorithm
+from tunesmith_server.domain.site import metric_regex_fault, resolve_algorithm
 from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.rules.algorithm import names_one_program
 from tunesmith_server.domain.validation.search_space import Finding
@@ -38,24 +36,14 @@ def objective_metric_is_defined(draft: Draft) -> Iterator[Finding]:
 
 def metric_regexes_compile(draft: Draft) -> Iterator[Finding]:
     """Runners search with RE2, which takes linear time and knows no look-around."""
-    options = re2.Options()
-    options.log_errors = False
     for definition in draft.definitions:
         metrics = definition.message.algorithm_specification.metric_definitions
         for index, metric in enumerate(metrics):
             path = f"{definition.path}.AlgorithmSpecification.MetricDefinitions[{index}].Regex"
-            if not draft.is_sound(path):
-                continue
-            try:
-                re2.compile(metric.regex, options)
-            except re2.error as error:
+            fault = metric_regex_fault(metric.regex) if draft.is_sound(path) else None
+            if fault is not None:
                 yield Finding(
                     path=path,
                     message=f"Regex {excerpt(metric.regex)!r} is not in the syntax of RE2, which "
-                    f"metrics are searched with: {_reason(error)}",
+                    f"metrics are searched with: {fault}",
                 )
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else error
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
