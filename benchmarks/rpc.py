@@ -78,7 +78,9 @@ def measure(calls: int) -> list[Measured]:
         config = Path(folder) / "tunesmith.toml"
         config.write_text("[server]\nrunner = false\n", encoding="utf-8")
         with (
-            embedded_server(config=config, data_dir=Path(folder) / "data") as server,
+            embedded_server(
+                config=config, data_dir=Path(folder) / "data", may_move=False
+            ) as server,
             grpc.insecure_channel(server.address, [("grpc.enable_http_proxy", 0)]) as channel,
         ):
             reference, *lines = [

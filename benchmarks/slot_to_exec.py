@@ -102,7 +102,9 @@ def hand_overs(name: str, trials: int, *, slots: int, parallel: int) -> list[Mea
         config = Path(folder) / "tunesmith.toml"
         config.write_text(f"[runners]\nslots = {slots}\n", encoding="utf-8")
         with (
-            embedded_server(config=config, data_dir=Path(folder) / "data") as server,
+            embedded_server(
+                config=config, data_dir=Path(folder) / "data", may_move=False
+            ) as server,
             tunesmith.connect(server.address) as client,
         ):
             client.create(request(trials, parallel=parallel, output=Path(folder) / "out"))
