@@ -320,6 +320,9 @@ class Fleet:
             self.release(name, runner.instance_id)  # stopped before it was leased
             return
         self._send_assignment(runner, held, trial)
+        if trial.status is TrainingJobStatus.STOPPING:
+            # Leased and stopped in one commit: the order to stop went out before the trial did.
+            self.stop_trial(name, lease_token=held.lease_token, instance_id=runner.instance_id)
 
     def _send_assignment(self, runner: _Runner, held: _Held, trial: Trial) -> None:
         if runner.session is None:

@@ -141,6 +141,25 @@ async def test_a_trial_stopped_while_it_waits_is_handed_to_nobody(engine: Engine
     assert await runner.has_nothing()
 
 
+async def test_a_trial_leased_and_stopped_in_one_commit_is_told_to_stop_once_it_has_it(
+    engine: Engine,
+) -> None:
+    await engine.create("job", jobs=1)
+    (coordinator,) = engine.jobs._coordinators.values()
+    async with asyncio.timeout(LIMIT_S):
+        while not coordinator.state.trials:  # noqa: ASYNC110 - nothing tells of a launch alone
+            await asyncio.sleep(0)
+    runner = await engine.connect("a")
+    await asyncio.sleep(0)  # the lease is on its way to the coordinator
+    await coordinator.post(ev.JobStopRequested())
+    assert (await runner.next()).HasField("stop")  # of a trial that it does not have yet
+    first = await runner.assignment()
+    message = await runner.next()
+    assert message.stop.training_job_name == first.training_job_name
+    await runner.report(first, ended(ev.Outcome.STOPPED))
+    assert await _ended_status(engine, "job") is TuningJobStatus.STOPPED
+
+
 # --- leases -------------------------------------------------------------------------------
 
 
