@@ -1,45 +1,147 @@
 """The site configuration: ``tunesmith.toml`` and the command line, checked and made plain.
 
 ``docs/configuration.md`` describes every setting. With no file, everything has a default that
-lets a laptop with no GPU, no containers and no S3 run a real job.
+lets a laptop with no GPU, no containers and no S3 run a real job. Whether the data directory and
+the address can be used is found out by the server when it starts.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast, get_args
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.site import Algorithm, MetricDefinition, Site
+from tunesmith_server.domain.site import (
+    Algorithm,
+    MetricDefinition,
+    Site,
+    algorithm_name_fault,
+    metric_regex_fault,
+)
+from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.fleet import FleetSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DEFAULT_GRPC: Final = "127.0.0.1:7070"
 
 _GIB: Final = 2**30
+_MOST: Final = 2**31 - 1  # what the protocol's counts can hold
+_YEAR_S: Final = 31_536_000
+_LAST_PORT: Final = 65_535
+_DEFAULT_PORT: Final = 7070
+_ADDRESS: Final = re.compile(
+    r"(\[(?P<v6>[^\[\]]*:[^\[\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})"
+)
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SettingsError(Exception):
-    """Say what is wrong with the configuration and what would be right."""
+    """Say all that is wrong with the configuration and what would be right; mend it, and restart.
+
+    Attributes:
+        problems: One line for each.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def _checked(fault: Callable[[str], str | None]) -> AfterValidator:
+    """Refuse the texts in which ``fault`` finds one."""
+
+    def check(text: str) -> str:
+        if (wrong := fault(text)) is not None:
+            raise ValueError(wrong)
+        return text
+
+    return AfterValidator(check)
+
+
+def _address_fault(address: str) -> str | None:
+    """Refuse what is no HOST:PORT, or can be reached from other hosts."""
+    found = _parsed(address)
+    if found is None:
+        return f"write {_completed(address)}"
+    if not _is_loopback(found["v6"] or found["host"]):
+        return (
+            "this release listens on loopback addresses only, because it has neither TLS nor "
+            f"tokens yet; write 127.0.0.1, localhost or [::1] before :{found['port']}"
+        )
+    return None
+
+
+def _parsed(address: str) -> re.Match[str] | None:
+    found = _ADDRESS.fullmatch(address)
+    return found if found and int(found["port"]) <= _LAST_PORT else None
+
+
+def _completed(address: str) -> str:
+    """Guess the HOST:PORT that was meant."""
+    before, _, after = address.rpartition(":")
+    for given, port in ((address, _DEFAULT_PORT), (before, after)):
+        host = given.strip("[]")
+        if _is_loopback(host):
+            written = f"[{host}]" if ":" in host else host
+            guess = f"{written}:{port}"
+            return guess if _parsed(guess) else f"{written}:{_DEFAULT_PORT}"
+    return f"HOST:PORT, such as {DEFAULT_GRPC}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _text_fault(text: str) -> str | None:
+    return "leave out U+0000, which no program or path can be given" if "\0" in text else None
+
+
+def _variable_fault(name: str) -> str | None:
+    if name and "=" not in name:
+        return _text_fault(name)
+    return "a variable has a name, without ="
+
+
+def _matches(pattern: str, right: str) -> AfterValidator:
+    return _checked(lambda text: None if re.fullmatch(pattern, text) else f"write {right}")
+
+
+def _regex_fault(regex: str) -> str | None:
+    fault = metric_regex_fault(regex)
+    return fault and f"write it in the syntax of RE2, which metrics are searched with: {fault}"
+
+
+_Text: TypeAlias = Annotated[str, _checked(_text_fault)]
+_Count: TypeAlias = Annotated[int, Field(ge=1, le=_MOST)]
+_Seconds: TypeAlias = Annotated[float, Field(gt=0, le=_YEAR_S)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ServerSection(_Section):
     """``[server]``: where the server listens and keeps its data."""
 
-    grpc: str = DEFAULT_GRPC
-    data_dir: Path | None = None
+    grpc: Annotated[str, _checked(_address_fault)] = DEFAULT_GRPC
+    data_dir: _Text | None = None
     runner: bool = True
     allow_inline_commands: bool = True
 
@@ -47,39 +149,39 @@ class ServerSection(_Section):
 class AccountSection(_Section):
     """``[account]``: region and account id of every ARN."""
 
-    region: Annotated[str, Field(pattern=r"^[a-z0-9\-]+$")] = "local"
-    account_id: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "000000000000"
+    region: Annotated[str, _matches(r"[a-z0-9-]+", "small letters, digits and hyphens")] = "local"
+    account_id: Annotated[str, _matches("[0-9]{12}", "12 digits")] = "000000000000"
 
 
 class LimitsSection(_Section):
     """``[limits]``: the most that one tuning job may ask for."""
 
-    max_training_jobs: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10_000
-    max_parallel_training_jobs: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1_000
+    max_training_jobs: _Count = 10_000
+    max_parallel_training_jobs: _Count = 1_000
 
 
 class RunnersSection(_Section):
     """``[runners]``: how patient the server is with runners, and what its own one offers."""
 
-    lease_s: Annotated[float, Field(gt=0)] = 60.0
-    heartbeat_s: Annotated[float, Field(gt=0)] = 5.0
-    stop_grace_s: Annotated[float, Field(ge=0)] = 120.0
-    slots: Annotated[int, Field(ge=1)] | None = None
+    lease_s: _Seconds = 60.0
+    heartbeat_s: _Seconds = 5.0
+    stop_grace_s: Annotated[float, Field(ge=0, le=_YEAR_S)] = 120.0
+    slots: _Count | None = None
 
 
 class MetricSection(_Section):
     """``[[algorithms.NAME.metric_definitions]]``: as MetricDefinitions in a request."""
 
-    name: str
-    regex: str
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    regex: Annotated[str, Field(min_length=1, max_length=500), _checked(_regex_fault)]
 
 
 class AlgorithmSection(_Section):
     """``[algorithms.NAME]``: what AlgorithmName NAME runs."""
 
-    command: Annotated[list[str], Field(min_length=1)]
+    command: Annotated[list[_Text], Field(min_length=1)]
     metric_definitions: list[MetricSection] = []
-    environment: dict[str, str] = {}
+    environment: dict[Annotated[str, _checked(_variable_fault)], _Text] = {}
 
 
 class ImageSection(_Section):
@@ -91,9 +193,9 @@ class ImageSection(_Section):
 class InstanceTypeSection(_Section):
     """``[instance_types."NAME"]``: a profile of the site's own."""
 
-    vcpus: Annotated[int, Field(ge=1)]
-    memory_gib: Annotated[float, Field(gt=0)]
-    gpus: Annotated[int, Field(ge=0)] = 0
+    vcpus: _Count
+    memory_gib: Annotated[float, Field(gt=0, le=_MOST)]
+    gpus: Annotated[int, Field(ge=0, le=_MOST)] = 0
 
 
 class SiteFile(_Section):
@@ -103,7 +205,7 @@ class SiteFile(_Section):
     account: AccountSection = AccountSection()
     limits: LimitsSection = LimitsSection()
     runners: RunnersSection = RunnersSection()
-    algorithms: dict[str, AlgorithmSection] = {}
+    algorithms: dict[Annotated[str, _checked(algorithm_name_fault)], AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
     instance_types: dict[str, InstanceTypeSection] = {}
 
@@ -151,15 +253,19 @@ def load_settings(
     Raises:
         SettingsError: The file can't be read, or a value in it is wrong; all wrong values are named.
     """
-    file = _read(config) if config is not None else SiteFile()
+    problems = []
+    if grpc is not None and (fault := _address_fault(grpc)) is not None:
+        problems.append(f"--grpc is {_shown(grpc)}; {fault}")
+    file, wrong = _site_file({} if config is None else _read(config))
+    problems += [f"{config}: {each}" for each in wrong]
+    if file is None or problems:
+        raise SettingsError(*problems)
     folder = Path.cwd() if config is None else config.resolve().parent
-    address = grpc or file.server.grpc
-    check_address(address)
     default_dir = Path(platformdirs.user_data_dir("tunesmith", appauthor=False))
-    chosen_dir = data_dir or file.server.data_dir or default_dir
+    chosen_dir = folder / (file.server.data_dir or default_dir)
     return ServerSettings(
-        grpc=address,
-        data_dir=(folder / chosen_dir if data_dir is None else chosen_dir).resolve(),
+        grpc=file.server.grpc if grpc is None else grpc,
+        data_dir=(chosen_dir if data_dir is None else data_dir).resolve(),
         runner=runner and file.server.runner,
         runner_slots=file.runners.slots,
         account=Account(region=file.account.region, account_id=file.account.account_id),
@@ -172,44 +278,117 @@ def load_settings(
     )
 
 
-def check_address(address: str) -> None:
-    """Refuse an address that is malformed or can be reached from other hosts.
-
-    Raises:
-        SettingsError: Not HOST:PORT, or not a loopback address.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
-        raise SettingsError(f"{address!r} is not HOST:PORT, e.g. {DEFAULT_GRPC}.")
-    if not _is_loopback(host.strip("[]")):
-        raise SettingsError(
-            f"{address}: this release listens on loopback addresses only (127.0.0.1, localhost, "
-            f"[::1]), because it has neither TLS nor tokens yet."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _read(config: Path) -> Mapping[str, object]:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _read(config: Path) -> SiteFile:
-    try:
-        return SiteFile.model_validate(tomllib.loads(config.read_text(encoding="utf-8")))
+        return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{config}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"{config} is not TOML: {error}") from None
+
+
+def _site_file(raw: Mapping[str, object]) -> tuple[SiteFile | None, list[str]]:
+    """Check a whole file, and list all that is wrong with it; None if it has no usable form."""
+    unregistered = list(_unregistered(raw))
+    try:
+        return SiteFile.model_validate(raw), unregistered
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsError(f"{config}: {wrong}") from None
+        return None, [*map(_problem, error.errors(include_url=False)), *unregistered]
+
+
+def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
+    """Find the images whose algorithm there is not, in a file that may be wrong in other ways."""
+    algorithms, images = raw.get("algorithms", {}), raw.get("images", {})
+    if not isinstance(algorithms, dict) or not isinstance(images, dict):
+        return
+    known = f"it has {', '.join(sorted(algorithms))}" if algorithms else "it has none yet"
+    for image, section in images.items():
+        name = section.get("algorithm") if isinstance(section, dict) else None
+        if isinstance(name, str) and name not in algorithms:
+            setting = _path(("images", image, "algorithm"))
+            yield f"{setting} is {_shown(name)}; name an algorithm of this file: {known}"
+
+
+def _problem(item: ErrorDetails) -> str:
+    """Word one of pydantic's errors."""
+    kind, where = item["type"], item["loc"]
+    if kind == "extra_forbidden":
+        return _unknown(where)
+    if kind == "missing":
+        return f"{_path(where)} is missing"
+    facts = item.get("ctx", {})
+    if kind == "value_error":
+        right = str(facts["error"])
+    else:
+        right = _RIGHT.get(kind, item["msg"]).format_map(facts)
+    if where[-1] == _KEY:
+        return f"{_path(where[:-1])} has a name that it cannot have; {right}"
+    return f"{_path(where)} is {_shown(item['input'])}; {right}"
+
+
+def _unknown(where: Sequence[str | int]) -> str:
+    known = list(_section_at(where[:-1]).model_fields)
+    similar = get_close_matches(str(where[-1]), known, n=1)
+    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}"
+    return f"unknown setting {_path(where)}; {hint}"
+
+
+def _section_at(where: Sequence[str | int]) -> type[BaseModel]:
+    """Find the model of a table, along the tables and lists that it is in."""
+    found: object = SiteFile
+    for step in where:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            found = found.model_fields[str(step)].annotation
+        else:
+            found = get_args(found)[-1]
+    return cast("type[BaseModel]", found)
+
+
+def _path(where: Sequence[str | int]) -> str:
+    """Write where a setting is as TOML has it, e.g. ``images."a:1".algorithm``."""
+    text = ""
+    for step in where:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+            text += f".{name}" if text else name
+    return text
+
+
+def _shown(value: object) -> str:
+    """Write a value as TOML has it, cut where it is long."""
+    match value:
+        case str():
+            return json.dumps(excerpt(value), ensure_ascii=False)
+        case dict():
+            return "a table"
+        case list():
+            return "a list" if value else "empty"
+        case _:
+            return excerpt(value)
+
+
+#: Where pydantic says that an error is about a table's name, not about what is in it.
+_KEY: Final = "[key]"
+
+#: What would be right, by the name that pydantic has for what is wrong.
+_RIGHT: Final[Mapping[str, str]] = {
+    "bool_type": "write true or false",
+    "string_type": "write a text, in quotes",
+    "int_type": "write a whole number",
+    "float_type": "write a number",
+    "list_type": "write a list, in square brackets",
+    "dict_type": "write a table",
+    "model_type": "write a table",
+    "finite_number": "write a finite number",
+    "greater_than": "write a number above {gt:.15g}",
+    "greater_than_equal": "write a number from {ge:.15g}",
+    "less_than_equal": "write a number up to {le:.15g}",
+    "too_short": "give it at least one word",
+    "string_too_short": "write at least {min_length} character",
+    "string_too_long": "write at most {max_length} characters",
+}
 
 
 def _site(file: SiteFile, folder: Path) -> Site:

@@ -6,7 +6,8 @@ import importlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,7 @@ from tunesmith.v1 import runner_service_pb2, tuning_service_pb2
 from tunesmith_server.cli import main
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.validation import validate_create
-from tunesmith_server.domain.validation.unserved import UNSERVED
+from tunesmith_server.domain.validation.unserved import SCRIPT_MODE, UNSERVED
 from tunesmith_server.services.status import INTERNAL, TABLE
 from tunesmith_server.settings import SiteFile, load_settings
 
@@ -71,6 +72,7 @@ def test_every_member_that_is_refused_is_documented() -> None:
     text = sections(page("api.md"))["Members that are refused by name"]
     listed = set(re.findall(r"^\| `([\w.\[\]]+)` \|", text, flags=re.MULTILINE))
     assert listed == set(UNSERVED)
+    assert [name for name in SCRIPT_MODE if f"`{name}`" not in text] == []
 
 
 # --- the command line ---------------------------------------------------------------------
@@ -164,6 +166,23 @@ def test_every_setting_is_documented_in_the_section_of_its_table() -> None:
     ]
     assert len(wanted) > 10
     assert missing == []
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def test_no_setting_is_documented_twice() -> None:
+    text = page("configuration.md")
+    headings = re.findall(r"^#+ +(.+)$", re.sub(r"(?ms)^```.*?^```", "", text), flags=re.MULTILINE)
+    assert repeated(headings) == []
+    keys = [
+        f"{heading} {key}"
+        for heading, part in sections(text).items()
+        for key in re.findall(r"^\| `(\w+)` \|", part, flags=re.MULTILINE)
+    ]
+    assert len(keys) > 10
+    assert repeated(keys) == []
 
 
 @pytest.mark.parametrize("file", PAGES, ids=shown)
