@@ -186,7 +186,7 @@ def test_everything_wrong_is_told_at_once(config: Path) -> None:
     [limits]
     max_training_jobs = 0
     [algorithms.mnist]
-    comand = ["x"]
+    commandline = ["x"]
     [images.x]
     algorithm = "zz"
     """
@@ -195,7 +195,7 @@ def test_everything_wrong_is_told_at_once(config: Path) -> None:
         "unknown setting server.gprc; did you mean grpc?",
         "limits.max_training_jobs is 0; write a number from 1",
         "algorithms.mnist.command is missing",
-        "unknown setting algorithms.mnist.comand; did you mean command?",
+        "unknown setting algorithms.mnist.commandline; did you mean command?",
         'images.x.algorithm is "zz"; name an algorithm of this file: it has mnist',
     ]
 
