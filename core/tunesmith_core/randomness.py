@@ -18,6 +18,9 @@ class Stream(enum.IntEnum):
 
     RANDOM_DESIGN = 0
     ENUMERATION_ORDER = 1
+    QUASI_RANDOM_DESIGN = 2
+    ACQUISITION = 3
+    SURROGATE_FIT = 4
 
 
 def keyed_generator(seed: int, number: int, stream: Stream) -> np.random.Generator:

@@ -1,0 +1,1 @@
+"""Fit a Gaussian process to observations and predict from it."""

@@ -1,0 +1,217 @@
+"""Suggest configurations by Bayesian optimisation: ask and tell.
+
+A suggestion is a pure function of the search space, the seed, the ordered history and the pending
+configurations: the same, bit for bit on the same machine, after a restart, and however the history
+was told. What an `Optimizer` keeps between calls only saves work.
+
+The first suggestions are quasi-random. Then a Gaussian process is fitted to the history
+(`surrogate`), configurations that are pending count as if they had come out as expected, and the
+point with the largest log expected improvement is looked for (`acquisition`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tunesmith_core.acquisition.lattice import Lattice
+from tunesmith_core.acquisition.maximise import Search, SearchSettings
+from tunesmith_core.designs.quasi_random import QuasiRandomDesign
+from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.gp.parameters import layout_of
+from tunesmith_core.objective import Goal, minimised, warped
+from tunesmith_core.randomness import Stream, keyed_generator
+from tunesmith_core.space.encoding import from_unit, to_unit
+from tunesmith_core.space.ranges import Configuration, ParameterValue, SearchSpace
+from tunesmith_core.space.scaling import F64
+from tunesmith_core.surrogate import FitSettings, Surrogate
+
+_FINALISTS = 16
+"""So many points that a narrowed predictor liked best are judged by the whole one."""
+
+_Row = tuple[ParameterValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Hold what the optimiser can be tuned by; the defaults are those measured best.
+
+    Attributes:
+        initial: How many suggestions are quasi-random before the surrogate takes over.
+        fit: When and how the surrogate is fitted.
+        search: How hard the acquisition is searched.
+    """
+
+    initial: int = 6
+    fit: FitSettings = field(default_factory=FitSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+
+class Optimizer:
+    """Ask for configurations, tell what came of them.
+
+    Not safe for use from several threads at once.
+
+    Args:
+        space: What to search.
+        seed: From 0 to 2**63 - 1.
+        goal: Which way the told values are better.
+        settings: How; the defaults suit.
+
+    Raises:
+        ValueError: The seed is out of range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int,
+        goal: Goal = Goal.MINIMIZE,
+        settings: Settings | None = None,
+    ) -> None:
+        self.space, self.seed, self.goal = space, seed, goal
+        self._settings = settings or Settings()
+        self._design = QuasiRandomDesign(space, seed)
+        self._design_index = 0
+        self._lattice = Lattice(space)
+        self._surrogate: Surrogate | None = None
+        self._x: list[F64] = []
+        self._values: list[float] = []
+        self._pending: dict[_Row, Configuration] = {}
+        self._known: set[_Row] = set()
+
+    @property
+    def pending(self) -> list[Configuration]:
+        """Give the configurations that were asked for and not told, oldest first."""
+        return list(self._pending.values())
+
+    def ask(self, count: int = 1, *, quasi_random: bool = False) -> list[Configuration]:
+        """Suggest new configurations, which are pending from then on.
+
+        Args:
+            count: How many; each is chosen with those before it pending.
+            quasi_random: Do without the surrogate, and so without its compiled kernels.
+
+        Returns:
+            ``count`` distinct configurations that were never known before; fewer if no more are
+            left.
+
+        Raises:
+            SpaceExhausted: None is left.
+        """
+        asked: list[Configuration] = []
+        for _ in range(count):
+            try:
+                configuration = self._suggest(quasi_random=quasi_random)
+            except SpaceExhausted:
+                if asked:
+                    break
+                raise
+            self._hold(configuration)
+            asked.append(configuration)
+        return asked
+
+    def tell(self, configuration: Configuration, value: float | None) -> None:
+        """Record what came of a configuration, asked for or not.
+
+        Args:
+            configuration: Inside the space.
+            value: The objective; None, NaN and infinities are a failure, worse than all the rest.
+
+        Raises:
+            SpaceError: The configuration is not one of the space.
+        """
+        (point,) = to_unit(self.space, [configuration])
+        row = self._row(configuration)
+        self._pending.pop(row, None)
+        self._known.add(row)
+        self._x.append(point)
+        self._values.append(minimised(value, self.goal))
+
+    def abandon(self, configuration: Configuration) -> None:
+        """Record that nothing will come of a configuration, which says nothing about it.
+
+        It is not suggested again.
+
+        Raises:
+            SpaceError: The configuration is not one of the space.
+        """
+        to_unit(self.space, [configuration])
+        row = self._row(configuration)
+        self._pending.pop(row, None)
+        self._known.add(row)
+
+    def set_pending(self, configurations: Sequence[Configuration]) -> None:
+        """Replace the pending configurations, in order.
+
+        Raises:
+            SpaceError: One is not of the space.
+        """
+        if configurations:
+            to_unit(self.space, configurations)
+        self._pending = {}
+        for configuration in configurations:
+            self._hold(configuration)
+
+    def _hold(self, configuration: Configuration) -> None:
+        row = self._row(configuration)
+        self._pending[row] = configuration
+        self._known.add(row)
+
+    def _row(self, configuration: Configuration) -> _Row:
+        return tuple(configuration[name] for name in self.space.names)
+
+    def _suggest(self, *, quasi_random: bool) -> Configuration:
+        first = len(self._known) < self._settings.initial
+        if quasi_random or first or not np.isfinite(self._values).any():
+            return self._unknown()
+        for point in self._promising():
+            (configuration,) = from_unit(self.space, point[None])
+            if self._row(configuration) not in self._known:
+                return configuration
+        return self._unknown()
+
+    def _promising(self) -> F64:
+        """Give points (m, d), those that promise most first."""
+        surrogate = self._followed_surrogate()
+        x, values = np.array(self._x), np.array(self._values)
+        posterior = surrogate.follow(x, values)
+        y = warped(values)
+        predictor = posterior.condition(y)
+        fitted = predictor.fitted(y)
+        order = np.argsort(fitted, kind="stable")
+        best, incumbents = float(fitted[order[0]]), x[order]
+        if self._pending:
+            # As if they had come out as expected: the mean stays, the variance shrinks.
+            # Source: Ginsbourger, Le Riche & Carraro 2010, "kriging believer".
+            held = to_unit(self.space, self.pending)
+            x, y = np.concatenate([x, held]), np.concatenate([y, predictor.mean(held)])
+            for point in held:
+                posterior.append(point)
+            predictor = posterior.condition(y, variance=predictor.variance)
+        narrowed = surrogate.narrowed(predictor, x, y, incumbents[0])
+        rng = keyed_generator(self.seed, len(self._known), Stream.ACQUISITION)
+        settings = self._settings.search
+        points = Search(narrowed, self._lattice, best, settings).ranked(rng, incumbents)
+        if narrowed is predictor:
+            return points
+        return Search(predictor, self._lattice, best, settings).best_first(points[:_FINALISTS])
+
+    def _followed_surrogate(self) -> Surrogate:
+        if self._surrogate is None:
+            # Imported here: numba takes seconds, and quasi-random suggestions do without.
+            from tunesmith_core.gp.numba_backend import NumbaBackend
+
+            layout = layout_of(self.space)
+            self._surrogate = Surrogate(layout, NumbaBackend(), self._settings.fit)
+        return self._surrogate
+
+    def _unknown(self) -> Configuration:
+        """Give the first configuration of the quasi-random design that is not known yet."""
+        while True:
+            configuration = self._design.configuration(self._design_index)
+            if self._row(configuration) not in self._known:
+                return configuration
+            # Nothing known is ever forgotten, so that what was passed over stays so.
+            self._design_index += 1

@@ -1,0 +1,142 @@
+"""Keep a Gaussian process up to date with a history: refit on a schedule, append in between.
+
+What it predicts is a function of the history alone. The hyperparameters are fitted at fixed
+lengths of the history, each time to what was there at that length, starting from the fit before;
+so it makes no difference whether observations came one at a time or all at once.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tunesmith_core.gp.backends import Backend
+from tunesmith_core.gp.fit import fit
+from tunesmith_core.gp.likelihood import Likelihood
+from tunesmith_core.gp.parameters import Layout, unpack
+from tunesmith_core.gp.posterior import Posterior, Predictor
+from tunesmith_core.gp.priors import PriorSettings, prior_of
+from tunesmith_core.objective import warped
+from tunesmith_core.space.scaling import F64
+
+_SPARE = 16
+"""Room for pending points beside the observations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """Hold when and how hard hyperparameters are fitted; the defaults are those measured best.
+
+    Attributes:
+        first: Length of the history at the first fit.
+        growth: The next fit comes after a growth by one ``growth``-th, at least by one.
+        evaluations: Of the likelihood, at most, in one fit.
+        subset: Hyperparameters are fitted to at most so many observations.
+        window: The acquisition is searched with at most so many observations.
+        prior: What is believed of the hyperparameters.
+    """
+
+    first: int = 4
+    growth: int = 24
+    evaluations: int = 30
+    subset: int = 300
+    window: int = 256
+    prior: PriorSettings = field(default_factory=PriorSettings)
+
+
+class Surrogate:
+    """Follow a growing history.
+
+    Args:
+        layout: What each coordinate is.
+        backend: Who does the array work.
+        settings: When and how hard to fit.
+    """
+
+    def __init__(self, layout: Layout, backend: Backend, settings: FitSettings) -> None:
+        self._layout, self._backend, self._settings = layout, backend, settings
+        self._prior = prior_of(layout, settings.prior)
+        self._theta = self._prior.mean
+        self._next_fit = settings.first
+        self._posterior: Posterior | None = None
+        self._followed = 0
+
+    def follow(self, x: F64, values: F64) -> Posterior:
+        """Take in a history, which begins with the one that was taken in before.
+
+        Args:
+            x: (n, d) points.
+            values: (n,) minimised values, NaN for a failure.
+
+        Returns:
+            The posterior of these points. It belongs to the surrogate: what is appended to it is
+            forgotten at the next call.
+
+        Cost: 2n² flops for each new point; at a fit, up to ``evaluations`` likelihoods of at most
+        ``subset`` points, and n³ flops.
+        """
+        n = len(x)
+        fitted = 0
+        while self._next_fit <= n:
+            fitted = self._next_fit
+            self._fit(x[:fitted], values[:fitted])
+            self._next_fit = fitted + max(1, fitted // self._settings.growth)
+        if fitted or self._posterior is None:
+            hyperparameters = unpack(self._layout, self._theta)
+            self._posterior = Posterior(
+                self._backend,
+                self._layout,
+                hyperparameters,
+                x[:fitted],
+                capacity=self._next_fit + _SPARE,
+            )
+            self._followed = fitted
+        self._posterior.truncate(self._followed)
+        for point in x[self._followed :]:
+            self._posterior.append(point)
+        self._followed = n
+        return self._posterior
+
+    def narrowed(self, predictor: Predictor, x: F64, y: F64, centre: F64) -> Predictor:
+        """Give a predictor that knows fewer observations, and most of those near ``centre``.
+
+        It is cheap to search with; the whole one is left to have the last word.
+
+        Args:
+            predictor: The whole one; returned itself if it has no more than ``window`` points.
+            x: (n, d) its points.
+            y: (n,) their warped values.
+            centre: (d,) the best observed point.
+
+        Cost: n ln n, and ``window``³ flops.
+        """
+        window = self._settings.window
+        if len(x) <= window:
+            return predictor
+        hyperparameters = predictor.posterior.hyperparameters
+        distance = (((x - centre) / hyperparameters.ls) ** 2).sum(axis=1)
+        near = np.argsort(distance, kind="stable")[: window * 3 // 4]
+        rest = np.setdiff1d(np.arange(len(x)), near)
+        rest = rest[np.argsort(y[rest], kind="stable")]
+        few = rest[np.linspace(0, len(rest) - 1, window - len(near)).astype(np.intp)]
+        chosen = np.sort(np.concatenate([near, few]))
+        posterior = Posterior(
+            self._backend, self._layout, hyperparameters, x[chosen], capacity=len(chosen)
+        )
+        return posterior.condition(y[chosen], variance=predictor.variance)
+
+    def _fit(self, x: F64, values: F64) -> None:
+        y = warped(values)
+        if len(x) > self._settings.subset:
+            chosen = _telling(y, self._settings.subset)
+            x, y = x[chosen], y[chosen]
+        likelihood = Likelihood(self._backend, self._layout, self._prior, x, y)
+        self._theta = fit(likelihood, [self._theta], max_evaluations=self._settings.evaluations)
+
+
+def _telling(y: F64, count: int) -> F64:
+    """Choose observations: the better half of ``count`` by value, the others spread over the rest."""
+    order = np.argsort(y, kind="stable")
+    half = count // 2
+    rest = order[half:]
+    few = rest[np.linspace(0, len(rest) - 1, count - half).astype(np.intp)]
+    return np.sort(np.concatenate([order[:half], few]))

@@ -1,0 +1,69 @@
+"""Compiled kernels for the tests that use them, and array backends to run one suite over."""
+
+import importlib
+import importlib.util
+import warnings
+
+import numpy as np
+import pytest
+
+from tunesmith_core.gp.backends import Backend
+from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.warmup import warm_up
+
+
+def has_gpu() -> bool:
+    """Tell whether CuPy is installed and finds a GPU."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a CUDA that it does not find
+        return bool(importlib.import_module("cupy").is_available())
+
+
+HAS_GPU = has_gpu()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile before the first test: it takes longer than a test has, and no test waits for it."""
+    if session.config.option.collectonly:
+        return
+    if any("warm" in getattr(item, "fixturenames", ()) for item in session.items):
+        warm_up()
+
+
+@pytest.fixture(scope="session")
+def warm() -> None:
+    """Have the kernels compiled; the hook above has done it."""
+    warm_up()
+
+
+@pytest.fixture(scope="session")
+def gpu() -> None:
+    """Skip where there is no GPU."""
+    if not HAS_GPU:
+        pytest.skip(
+            "no GPU that CuPy can use: on a machine with an NVIDIA GPU, install cupy-cuda12x or "
+            "cupy-cuda13x, as its driver wants; all tests of the backends then run on it too"
+        )
+
+
+# One test says that the GPU is missing, rather than a skip in each suite.
+@pytest.fixture(params=["numba", "formula", *(["cupy"] if HAS_GPU else [])])
+def backend(request: pytest.FixtureRequest, warm: None) -> Backend:
+    """Give each way of doing the array work that this machine has."""
+    del warm
+    return backend_named(request.param)
+
+
+def backend_named(name: str) -> Backend:
+    """Make a backend."""
+    from tunesmith_core.gp.numba_backend import NumbaBackend
+
+    match name:
+        case "numba":
+            return NumbaBackend()
+        case "formula":
+            return FormulaBackend(np)
+        case _:
+            return FormulaBackend(importlib.import_module(name))

@@ -1,0 +1,204 @@
+"""The covariance and the sums over pairs, by each backend, against pair by pair in mpmath."""
+
+import importlib
+
+import mpmath
+import numpy as np
+import pytest
+
+from tests.core import naive
+from tests.core.gp.problems import EPS, SHAPES, problem
+from tunesmith_core.gp import covariance
+from tunesmith_core.gp.backends import Backend
+from tunesmith_core.gp.covariance import CONSTANT
+from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.gp.likelihood import host, mismatches, scaled
+from tunesmith_core.gp.warping import warp
+from tunesmith_core.space.scaling import F64
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+DISTANCES = np.concatenate([[0.0], 10.0 ** np.random.default_rng(1).uniform(-30, 4.99, 2000)])
+
+
+def scaled_problem(shape: tuple[int, int, int], seed: int) -> tuple[F64, F64]:
+    """Give scaled points (d, n) and mismatches (d,)."""
+    given = problem(shape, seed=seed)
+    values = given.values
+    u = scaled(given.layout, given.x, warp(given.x, values.a, values.b), values)
+    return u, mismatches(given.layout, values)
+
+
+def worst_in_ulps_of(a: F64, got: F64, exact: list[mpmath.mpf]) -> float:
+    """The largest relative error, in (1 + a) eps."""
+    errors = [
+        float(abs((mine - right) / right)) for mine, right in zip(got.tolist(), exact, strict=True)
+    ]
+    return float((np.array(errors) / ((1 + a) * EPS)).max())
+
+
+def test_the_constant_is_the_one_of_the_oracles() -> None:
+    assert naive.CONSTANT == CONSTANT
+
+
+def test_the_exponential_is_right_to_an_ulp_from_minus_708_to_0() -> None:
+    from tunesmith_core.gp._covariance_numba import exp_negative
+
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [-708 * rng.random(3000), -(10 ** rng.uniform(-20, 2.85, 3000)), [0.0, -708.0, -5e-324]]
+    )
+    for each in x.tolist():
+        exact = naive.exp(each)
+        assert abs(exp_negative(each) - exact) <= EPS * exact
+    assert exp_negative(0.0) == 1.0
+
+
+def test_the_exponential_stays_positive_below_its_range() -> None:
+    from tunesmith_core.gp._covariance_numba import exp_negative
+
+    least = exp_negative(-708.0)
+    assert 0 < least < 1e-307
+    assert [exp_negative(x) for x in (-709.0, -1e5, -1e300, -np.inf)] == [least] * 4
+
+
+def test_correlations_are_as_accurate_as_stated() -> None:
+    from tunesmith_core.gp._covariance_numba import matern52, matern52_slope
+
+    a = np.sqrt(5 * DISTANCES)
+    assert a.max() <= 700
+    exact = [naive.matern52(r2, 0.0) for r2 in DISTANCES.tolist()]
+    down = [naive.matern52_slope(r2) for r2 in DISTANCES.tolist()]
+    k, again, slope = DISTANCES[None].copy(), DISTANCES[None].copy(), np.empty((1, len(a)))
+    matern52(k, 0.0)
+    matern52_slope(again, 0.0, slope)
+    assert (k == again).all()
+    assert worst_in_ulps_of(a, k[0], exact) <= 2
+    assert worst_in_ulps_of(a, slope[0], down) <= 2
+    assert worst_in_ulps_of(a, covariance.matern52(np, DISTANCES, 0.0), exact) <= 2
+    assert worst_in_ulps_of(a, covariance.matern52_slope(np, DISTANCES), down) <= 2
+
+
+def test_the_slope_is_that_of_the_correlation() -> None:
+    for r2 in (1e-3, 0.1, 1.0, 7.0, 40.0):
+        with mpmath.workdps(naive.DIGITS):
+            step = mpmath.mpf(10) ** -20
+            slope = (naive.matern52(r2 + step) - naive.matern52(r2 - step)) / (2 * step)
+        assert float(slope) == pytest.approx(float(naive.matern52_slope(r2)), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_squared_distances_agree_with_pair_by_pair(shape: tuple[int, int, int]) -> None:
+    from tunesmith_core.gp._covariance_numba import squared_distances
+
+    u, mismatch = scaled_problem(shape, seed=1)
+    z = np.ascontiguousarray(u[:, ::2])
+    out = np.full((u.shape[1], z.shape[1]), np.nan)
+    squared_distances(u, z, mismatch, out)
+    exact = naive.squared_distances(u, z, mismatch)
+    assert out == pytest.approx(exact, rel=20 * EPS)
+    assert covariance.squared_distances(np, u, z, mismatch) == pytest.approx(exact, rel=20 * EPS)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_backend_gives_the_correlations_of_the_formula(
+    backend: Backend, shape: tuple[int, int, int]
+) -> None:
+    xp = backend.xp
+    u, mismatch = scaled_problem(shape, seed=2)
+    z = np.ascontiguousarray(u[:, ::3])
+    exact = naive.correlations(u, z, mismatch)
+    exact_slope = [
+        [float(naive.matern52_slope(r2)) for r2 in row]
+        for row in naive.squared_distances(u, z, mismatch)
+    ]
+    k = backend.correlations(xp.asarray(u), xp.asarray(z), mismatch)
+    assert host(xp, k) == pytest.approx(exact, rel=1e-13)
+    k, slope = backend.correlations_and_slopes(xp.asarray(u), xp.asarray(z), mismatch)
+    assert host(xp, k) == pytest.approx(exact, rel=1e-13)
+    assert host(xp, slope) == pytest.approx(np.array(exact_slope), rel=1e-13, abs=1e-300)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_backend_pulls_as_pair_by_pair(backend: Backend, shape: tuple[int, int, int]) -> None:
+    xp = backend.xp
+    u, mismatch = scaled_problem(shape, seed=3)
+    n = u.shape[1]
+    half = np.random.default_rng(n).standard_normal((n, n))
+    q = half + half.T
+    spread, moment = backend.pull(xp.asarray(u), mismatch, xp.asarray(q))
+    exact_spread, exact_moment = naive.pull(u, mismatch, q)
+    # Sums are reordered: what may be lost is in proportion to the sum of the absolute terms.
+    size_spread, _ = naive.pull(u, mismatch, np.abs(q))
+    size_moment = np.abs(u[:, :, None] - u[:, None, :]) * np.abs(q)
+    assert (np.abs(host(xp, spread) - exact_spread) <= n * EPS * size_spread).all()
+    assert (np.abs(host(xp, moment) - exact_moment) <= n * EPS * size_moment.sum(axis=2)).all()
+
+
+def test_a_categorical_coordinate_has_no_moment(backend: Backend) -> None:
+    xp = backend.xp
+    u, mismatch = scaled_problem((17, 3, 3), seed=4)
+    _, moment = backend.pull(xp.asarray(u), mismatch, xp.ones((17, 17)))
+    assert (host(xp, moment) == 0).all()
+
+
+def random_covariance(n: int, seed: int) -> F64:
+    half = np.random.default_rng(seed).standard_normal((n, n))
+    k: F64 = half @ half.T + 0.1 * np.eye(n)
+    return k
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 50])
+def test_every_backend_inverts_the_factor(backend: Backend, n: int) -> None:
+    xp = backend.xp
+    k = random_covariance(n, seed=n)
+    factored = backend.inverse_factor(xp.asarray(k.copy()))
+    assert factored is not None
+    inverse, log_det = host(xp, factored[0]), factored[1]
+    assert (inverse == np.tril(inverse)).all()
+    assert inverse @ k @ inverse.T == pytest.approx(np.eye(n), abs=1e-10)
+    assert log_det == pytest.approx(np.linalg.slogdet(k).logabsdet, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 50])
+def test_every_backend_inverts_the_covariance(backend: Backend, n: int) -> None:
+    xp = backend.xp
+    k = random_covariance(n, seed=n)
+    inverted = backend.precision(xp.asarray(k.copy()))
+    assert inverted is not None
+    precision, log_det = host(xp, inverted[0]), inverted[1]
+    assert precision @ k == pytest.approx(np.eye(n), abs=1e-9)
+    assert precision == pytest.approx(precision.T, rel=1e-12)
+    assert log_det == pytest.approx(np.linalg.slogdet(k).logabsdet, rel=1e-12, abs=1e-12)
+
+
+def test_every_backend_refuses_what_is_not_positive_definite(backend: Backend) -> None:
+    k = random_covariance(6, seed=0)
+    k[3, 3] = -1.0
+    assert backend.inverse_factor(backend.xp.asarray(k.copy())) is None
+    assert backend.precision(backend.xp.asarray(k.copy())) is None
+
+
+@pytest.mark.parametrize("entry", [np.nan, np.inf])
+def test_the_formula_refuses_what_is_not_finite(entry: float) -> None:
+    k = random_covariance(6, seed=0)
+    k[3, 3] = entry
+    assert FormulaBackend(np).inverse_factor(k) is None
+    assert FormulaBackend(np).precision(k) is None
+
+
+def test_every_backend_multiplies_a_triangular_matrix(backend: Backend) -> None:
+    xp = backend.xp
+    rng = np.random.default_rng(5)
+    inverse, k = np.tril(rng.standard_normal((9, 9))), rng.standard_normal((9, 4))
+    product = backend.triangular_product(xp.asarray(inverse), xp.asarray(k.copy()))
+    assert host(xp, product) == pytest.approx(inverse @ k, rel=1e-12, abs=1e-13)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_formulas_run_on_a_gpu() -> None:
+    cupy = importlib.import_module("cupy")
+    u, mismatch = scaled_problem((60, 12, 4), seed=2)
+    k = FormulaBackend(cupy).correlations(cupy.asarray(u), cupy.asarray(u), mismatch)
+    assert isinstance(k, cupy.ndarray)
+    assert cupy.asnumpy(k) == pytest.approx(naive.correlations(u, u, mismatch), rel=1e-13)
