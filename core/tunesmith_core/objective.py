@@ -44,12 +44,13 @@ def warped(values: F64) -> F64:
     """
     failed = np.isnan(values)
     warped_values = np.zeros(len(values))
-    # Halved and scaled first: the distance between two float64 may be none.
-    y = values[~failed] / 2.0
+    y = values[~failed]
     if not len(y) or y.min() == y.max():
         warped_values[failed] = 1.0 if len(y) else 0.0
         return warped_values
-    y = (y - np.median(y)) / (y.max() / 2 - y.min() / 2)
+    # Scaled first: the distance between two float64 may be infinite, or a square of it.
+    y = y / np.abs(y).max()
+    y = (y - np.median(y)) / (y.max() - y.min())
     width = max(-float(np.percentile(y, _GOOD_TAIL)), 1e-12)
     y /= width
     y = np.where(y > 0, np.log1p(np.maximum(y, 0.0)), y)

@@ -18,6 +18,7 @@ from tunesmith_core.acquisition.lattice import Lattice
 from tunesmith_core.acquisition.maximise import Search, SearchSettings
 from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.parameters import layout_of
 from tunesmith_core.objective import Goal, minimised, warped
 from tunesmith_core.randomness import Stream, keyed_generator
@@ -25,6 +26,7 @@ from tunesmith_core.space.encoding import from_unit, to_unit
 from tunesmith_core.space.ranges import Configuration, ParameterValue, SearchSpace
 from tunesmith_core.space.scaling import F64
 from tunesmith_core.surrogate import FitSettings, Surrogate
+from tunesmith_core.threads import on_one_thread
 
 _FINALISTS = 16
 """So many points that a narrowed predictor liked best are judged by the whole one."""
@@ -57,6 +59,7 @@ class Optimizer:
         seed: From 0 to 2**63 - 1.
         goal: Which way the told values are better.
         settings: How; the defaults suit.
+        backend: Who does the surrogate's array work; compiled kernels when absent.
 
     Raises:
         ValueError: The seed is out of range.
@@ -69,12 +72,14 @@ class Optimizer:
         seed: int,
         goal: Goal = Goal.MINIMIZE,
         settings: Settings | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self.space, self.seed, self.goal = space, seed, goal
         self._settings = settings or Settings()
         self._design = QuasiRandomDesign(space, seed)
         self._design_index = 0
         self._lattice = Lattice(space)
+        self._backend = backend
         self._surrogate: Surrogate | None = None
         self._x: list[F64] = []
         self._values: list[float] = []
@@ -166,7 +171,9 @@ class Optimizer:
         first = len(self._known) < self._settings.initial
         if quasi_random or first or not np.isfinite(self._values).any():
             return self._unknown()
-        for point in self._promising():
+        with on_one_thread():
+            points = self._promising()
+        for point in points:
             (configuration,) = from_unit(self.space, point[None])
             if self._row(configuration) not in self._known:
                 return configuration
@@ -200,11 +207,9 @@ class Optimizer:
 
     def _followed_surrogate(self) -> Surrogate:
         if self._surrogate is None:
-            # Imported here: numba takes seconds, and quasi-random suggestions do without.
-            from tunesmith_core.gp.numba_backend import NumbaBackend
-
             layout = layout_of(self.space)
-            self._surrogate = Surrogate(layout, NumbaBackend(), self._settings.fit)
+            backend = self._backend or _compiled_backend()
+            self._surrogate = Surrogate(layout, backend, self._settings.fit)
         return self._surrogate
 
     def _unknown(self) -> Configuration:
@@ -215,3 +220,10 @@ class Optimizer:
                 return configuration
             # Nothing known is ever forgotten, so that what was passed over stays so.
             self._design_index += 1
+
+
+def _compiled_backend() -> Backend:
+    # Imported here: numba takes seconds, and quasi-random suggestions do without.
+    from tunesmith_core.gp.numba_backend import NumbaBackend
+
+    return NumbaBackend()

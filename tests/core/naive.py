@@ -195,6 +195,14 @@ def log_ei(mean: float, deviation: float, best: float) -> float:
         return float(mpmath.log(gap * mpmath.ncdf(gap / s) + s * mpmath.npdf(gap / s)))
 
 
+def log_news(spread: float, noise: float) -> tuple[mpmath.mpf, mpmath.mpf]:
+    """ln(1 - (1 + spread/noise)^(-1/2)) and its derivative by spread."""
+    with mpmath.workdps(DIGITS):
+        s, n = mpmath.mpf(spread), mpmath.mpf(noise)
+        news = 1 - mpmath.sqrt(n / (n + s))
+        return mpmath.log(news), mpmath.sqrt(n / (n + s)) / (2 * (n + s) * news)
+
+
 def scores(mean: F64, deviation: F64, best: float) -> F64:
     return np.array([log_ei(m, s, best) for m, s in zip(mean, deviation, strict=True)])
 

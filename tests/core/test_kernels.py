@@ -25,6 +25,7 @@ ORACLES = {
     "matern52_slope": naive.matern52_slope,
     "pull": naive.pull,
     "log_h": naive.log_h,
+    "log_news": naive.log_news,
     "scores": naive.scores,
     "score": naive.score,
     "climb": naive.summit,

@@ -41,10 +41,25 @@ def log_h(t: float) -> tuple[float, float]:
 
 
 @kernel
-def scores(mean: F64, deviation: F64, best: float, out: F64) -> None:
-    """Fill ``out`` (m,) with ln EI below ``best``, from means and deviations (m,)."""
+def log_news(spread: float, noise: float) -> tuple[float, float]:
+    """Compute ln(1 - (1 + spread/noise)^(-1/2)) and its derivative by spread.
+
+    As `log_ei.log_news` has it; 0 and 0 without noise.
+    """
+    if noise <= 0.0:
+        return 0.0, 0.0
+    ratio = spread / noise
+    left = math.exp(-0.5 * math.log1p(ratio))
+    news = -math.expm1(-0.5 * math.log1p(ratio))
+    return math.log(news), 0.5 * left / ((1.0 + ratio) * noise * news)
+
+
+@kernel
+def scores(mean: F64, deviation: F64, best: float, noise: float, out: F64) -> None:
+    """Fill ``out`` (m,) with ln AEI below ``best``, from means and deviations (m,)."""
     for c in range(len(mean)):
-        out[c] = math.log(deviation[c]) + log_h((best - mean[c]) / deviation[c])[0]
+        s = deviation[c]
+        out[c] = math.log(s) + log_h((best - mean[c]) / s)[0] + log_news(s * s, noise)[0]
 
 
 @reassociating_kernel
@@ -58,10 +73,11 @@ def score(
     alpha: F64,
     variance: float,
     best: float,
+    noise: float,
     work: F64,
     gradient: F64,
 ) -> float:
-    """Compute ln EI at one point, and its gradient.
+    """Compute ln AEI at one point, and its gradient.
 
     Args:
         x: (d,) point.
@@ -73,6 +89,7 @@ def score(
         alpha: (n,) the covariance's inverse times the observed values.
         variance: Of the signal.
         best: What to improve upon.
+        noise: Variance of the noise, in the squared unit of ``best``.
         work: (4, n) scratch.
         gradient: (d,), overwritten.
 
@@ -122,7 +139,8 @@ def score(
     over_mean = -steepness / deviation
     over_deviation = (1.0 - t * steepness) / deviation
     # How the value changes with each correlation's squared distance.
-    over_variance = -over_deviation * variance / deviation
+    news, by_spread = log_news(variance * spread, noise)
+    over_variance = -variance * (over_deviation / deviation + 2.0 * by_spread)
     for i in range(n):
         slope[i] *= over_mean * alpha[i] + over_variance * back[i]
     for j in range(d):
@@ -139,7 +157,7 @@ def score(
         power = math.exp(a * log_inner)
         by_x = a * b * math.exp((a - 1.0) * log_inner + (b - 1.0) * math.log1p(-power))
         gradient[j] = 2.0 * total * by_x / exponents[0, j]
-    return math.log(deviation) + value
+    return math.log(deviation) + value + news
 
 
 @kernel
@@ -229,16 +247,17 @@ def climb(
     alpha: F64,
     variance: float,
     best: float,
+    noise: float,
     rounds: int,
     tolerance: float,
 ) -> None:
-    """Climb from each of the points x (s, d) to a maximum of ln EI in the unit cube, in place.
+    """Climb from each of the points x (s, d) to a maximum of ln AEI in the unit cube, in place.
 
     Projected BFGS with steps that are shortened until they gain.
 
     Args:
         x: (s, d) starts, overwritten by the summits.
-        movable: As in `score`, like all that follow up to ``best``.
+        movable: As in `score`, like all that follow up to ``noise``.
         exponents: (3, d).
         u: (d, n).
         mismatch: (d,).
@@ -246,6 +265,7 @@ def climb(
         alpha: (n,).
         variance: Of the signal.
         best: What to improve upon.
+        noise: Its variance.
         rounds: At most so many evaluations for each start.
         tolerance: Stop after two steps that gain less.
 
@@ -269,6 +289,7 @@ def climb(
             alpha,
             variance,
             best,
+            noise,
             observed,
             gradient,
         )
@@ -293,6 +314,7 @@ def climb(
                 alpha,
                 variance,
                 best,
+                noise,
                 observed,
                 fresh,
             )

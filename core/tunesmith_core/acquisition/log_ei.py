@@ -10,8 +10,14 @@ h cancels for negative t. Down to -4 the direct form loses under two digits. Bel
 
 which adds positive terms only. 40 levels are exact to a few eps from x = 4 on.
 
+With noise, what was measured nearby says most of what another measurement would. The augmented
+expected improvement takes that off:
+
+.. math:: AEI = EI\,\bigl(1 - (1 + s^2/\sigma_\epsilon^2)^{-1/2}\bigr)
+
 Relative error of h below 1e-13 for all t; ln h is finite down to t = -1e150.
-Sources: Ament et al. 2023, "Unexpected Improvements to Expected Improvement for Bayesian
+Sources: Huang et al. 2006, "Global Optimization of Stochastic Black-Box Systems via Sequential
+Kriging Meta-Models", eq. 12, for AEI; Ament et al. 2023, "Unexpected Improvements to Expected Improvement for Bayesian
 Optimization", eq. 9; Abramowitz & Stegun 26.2.14 for the fraction.
 """
 
@@ -59,3 +65,20 @@ def log_ei_with_slopes(mean: F64, deviation: F64, best: float) -> tuple[F64, F64
         -slope / deviation,
         (1.0 - t * slope) / deviation,
     )
+
+
+def log_news(spread: F64, noise: float) -> tuple[F64, F64]:
+    """Compute how much of an evaluation is news, as a logarithm, and its derivative by spread.
+
+    Args:
+        spread: (m,) variance of what is predicted, without the noise, > 0.
+        noise: Variance of the noise; 0 for none, and then all is news.
+
+    Returns:
+        ln(1 - (1 + spread/noise)^(-1/2)), (m,), and its derivative, (m,).
+    """
+    if noise <= 0.0:
+        return np.zeros_like(spread), np.zeros_like(spread)
+    ratio = spread / noise
+    news = -np.expm1(-0.5 * np.log1p(ratio))
+    return np.log(news), 0.5 * (1.0 + ratio) ** -1.5 / (noise * news)

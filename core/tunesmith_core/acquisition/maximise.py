@@ -26,7 +26,7 @@ class SearchSettings:
 
 
 class Search:
-    """Search one acquisition: the expected improvement below ``best`` under a predictor."""
+    """Search one acquisition: the augmented expected improvement below ``best``."""
 
     def __init__(
         self, predictor: Predictor, lattice: Lattice, best: float, settings: SearchSettings
@@ -36,16 +36,17 @@ class Search:
         self._kernels = kernels
         self._predictor, self._lattice = predictor, lattice
         self._best, self._settings = best, settings
+        self._noise = predictor.variance * predictor.posterior.noise
         values = predictor.posterior.hyperparameters
         self._exponents = np.stack([values.ls, values.a, values.b])
         self._movable = lattice.smooth.astype(np.float64)
         self._arrays = predictor.host_arrays()
 
     def scores(self, x: F64) -> F64:
-        """Compute ln EI at points (m, d): (m,)."""
+        """Compute ln AEI at points (m, d): (m,)."""
         mean, deviation = self._predictor.predict(x)
         out = np.empty(len(x))
-        self._kernels.scores(mean, deviation, self._best, out)
+        self._kernels.scores(mean, deviation, self._best, self._noise, out)
         return out
 
     def ranked(self, rng: np.random.Generator, incumbents: F64) -> F64:
@@ -93,6 +94,7 @@ class Search:
             alpha,
             self._predictor.variance,
             self._best,
+            self._noise,
             settings.rounds,
             settings.tolerance,
         )

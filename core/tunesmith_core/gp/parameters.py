@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith_core.space.ranges import Categorical, SearchSpace
+from tunesmith_core.space.ranges import Categorical, Scaling, SearchSpace
 from tunesmith_core.space.scaling import F64
 
 MIN_WARPED = 2
@@ -19,10 +19,12 @@ class Layout:
     Attributes:
         categorical: (d,) whether two values are just the same or not.
         warped: Indices of the coordinates that have a warping.
+        unscaled: Those of them whose scaling is to be learned.
     """
 
     categorical: NDArray[np.bool_]
     warped: NDArray[np.intp]
+    unscaled: NDArray[np.bool_]
 
     @property
     def dimensions(self) -> int:
@@ -54,9 +56,12 @@ class Hyperparameters:
 
 def layout_of(space: SearchSpace) -> Layout:
     """Read the layout off a search space: numeric coordinates with more than two values warp."""
-    categorical = np.array([isinstance(p, Categorical) for p in space.parameters], dtype=np.bool_)
-    free = np.array([p.cardinality is None or p.cardinality > MIN_WARPED for p in space.parameters])
-    return Layout(categorical=categorical, warped=np.flatnonzero(~categorical & free))
+    parameters = space.parameters
+    categorical = np.array([isinstance(p, Categorical) for p in parameters], dtype=np.bool_)
+    free = np.array([p.cardinality is None or p.cardinality > MIN_WARPED for p in parameters])
+    auto = [not isinstance(p, Categorical) and p.scaling is Scaling.AUTO for p in parameters]
+    warped = np.flatnonzero(~categorical & free)
+    return Layout(categorical=categorical, warped=warped, unscaled=np.array(auto)[warped])
 
 
 def pack(layout: Layout, values: Hyperparameters) -> F64:

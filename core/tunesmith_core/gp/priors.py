@@ -2,11 +2,14 @@ r"""Say what is believed of the hyperparameters before there are observations.
 
 All are normal on the logarithms, so the log density is a parabola:
 
-- length-scales: mean :math:`\sqrt 2 + \tfrac12 \ln d`, standard deviation :math:`\sqrt 3`, which
-  keeps the surrogate's complexity about the same in any dimension.
-  Source: Hvarfner, Hellsten & Nardi 2024, "Vanilla Bayesian Optimization Performs Great in High
-  Dimensions", section 4.
-- warping exponents: mean 0, the identity. Source: Snoek et al. 2014, section 3.
+- length-scales: a level that all share, and each one's own distance from it. Most objectives vary
+  about as fast along one coordinate as along another, so that a coordinate is not taken to be
+  without effect just because few observations say nothing of it. The level grows with
+  :math:`\tfrac12 \ln d`, which keeps the surrogate's complexity about the same in any dimension.
+  Source of that: Hvarfner, Hellsten & Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
+  High Dimensions", section 4. Independent length-scales, as they have them, were measured worse.
+- warping exponents: mean 0, the identity; close to it where a scaling was declared, and free to
+  become nearly logarithmic where it is to be learned. Source: Snoek et al. 2014, section 3.
 - noise variance: in units of the signal's.
 """
 
@@ -17,10 +20,25 @@ import numpy as np
 from tunesmith_core.gp.parameters import Layout
 from tunesmith_core.space.scaling import F64
 
+MIN_LS, MAX_LS = 0.03, 1000.0
+"""Bounds of length-scales, per edge of the unit cube: shorter ones explain anything."""
+
+MAX_NOISE = 10.0
+"""The largest noise variance, in units of the signal's."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """Hold means, standard deviations and bounds of the logarithms, each (size,)."""
+    """Hold means, standard deviations and bounds of the logarithms, each (size,).
+
+    Attributes:
+        lengths: How many of them, the first ones, are length-scales.
+        shared: What the shared level takes off the length-scales' precision.
+        mean: Means.
+        deviation: Standard deviations; of the length-scales, from the shared level.
+        lower: Lower bounds.
+        upper: Upper bounds.
+    """
 
     lengths: int
     shared: float
@@ -42,12 +60,24 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorSettings:
-    """Hold the numbers of the prior; the defaults are those measured best."""
+    """Hold the numbers of the prior; the defaults are those measured best.
+
+    Attributes:
+        ls_mean: Mean of the length-scales' logarithms in one dimension.
+        ls_common: Standard deviation of the level that they share.
+        ls_deviation: Standard deviation of each one from the level.
+        warp_deviation: Standard deviation of the exponents' logarithms.
+        learned_warp_deviation: The same where the scaling is to be learned.
+        noise_mean: Mean of the noise variance's logarithm.
+        noise_deviation: Its standard deviation.
+        noise_lower: The least noise variance; less makes the covariance singular.
+    """
 
     ls_mean: float = -0.25
     ls_common: float = 1.0
-    ls_deviation: float = 1.0
+    ls_deviation: float = 0.7
     warp_deviation: float = 0.1
+    learned_warp_deviation: float = 0.75
     noise_mean: float = -7.0
     noise_deviation: float = 2.0
     noise_lower: float = 1e-7
@@ -58,19 +88,17 @@ def prior_of(layout: Layout, settings: PriorSettings) -> Prior:
     d, w = layout.dimensions, len(layout.warped)
     ls_mean = settings.ls_mean + 0.5 * np.log(max(d, 1))
     own, common = settings.ls_deviation**2, settings.ls_common**2
+    warp = np.where(layout.unscaled, settings.learned_warp_deviation, settings.warp_deviation)
+    widest = 4.0 * warp
     return Prior(
         lengths=d,
         shared=common / (own * (own + d * common)) if d else 0.0,
         mean=np.concatenate([np.full(d, ls_mean), np.zeros(2 * w), [settings.noise_mean]]),
         deviation=np.concatenate(
-            [
-                np.full(d, settings.ls_deviation),
-                np.full(2 * w, settings.warp_deviation),
-                [settings.noise_deviation],
-            ]
+            [np.full(d, settings.ls_deviation), warp, warp, [settings.noise_deviation]]
         ),
         lower=np.concatenate(
-            [np.full(d, np.log(0.01)), np.full(2 * w, -1.5), [np.log(settings.noise_lower)]]
+            [np.full(d, np.log(MIN_LS)), -widest, -widest, [np.log(settings.noise_lower)]]
         ),
-        upper=np.concatenate([np.full(d, np.log(1000.0)), np.full(2 * w, 1.5), [np.log(10.0)]]),
+        upper=np.concatenate([np.full(d, np.log(MAX_LS)), widest, widest, [np.log(MAX_NOISE)]]),
     )

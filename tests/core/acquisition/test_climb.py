@@ -27,7 +27,9 @@ def exponents(given: Problem) -> F64:
     return np.stack([values.ls, values.a, values.b])
 
 
-def score(given: Problem, predictor: Predictor, x: F64, *, movable: F64) -> tuple[float, F64]:
+def score(
+    given: Problem, predictor: Predictor, x: F64, *, movable: F64, noise: float = 0.0
+) -> tuple[float, F64]:
     from tunesmith_core.acquisition import _climb_numba as kernels
 
     u, mismatch, inverse, alpha = predictor.host_arrays()
@@ -43,6 +45,7 @@ def score(given: Problem, predictor: Predictor, x: F64, *, movable: F64) -> tupl
         alpha,
         predictor.variance,
         BEST,
+        noise,
         work,
         gradient,
     )
@@ -60,6 +63,7 @@ def climbed(given: Problem, predictor: Predictor, starts: F64, *, movable: F64) 
         *predictor.host_arrays(),
         predictor.variance,
         BEST,
+        0.0,
         200,
         1e-10,
     )
@@ -94,9 +98,10 @@ def test_the_score_is_that_of_a_dense_solution(shape: tuple[int, int, int]) -> N
         assert score(given, predictor, x, movable=movable)[0] == pytest.approx(exact, rel=1e-7)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_score_is_the_log_ei_of_the_prediction_and_so_is_its_gradient(
-    shape: tuple[int, int, int],
+def test_the_score_is_the_log_aei_of_the_prediction_and_so_is_its_gradient(
+    shape: tuple[int, int, int], noise: float
 ) -> None:
     given = problem(shape, seed=2)
     predictor = predictor_of(given)
@@ -104,9 +109,11 @@ def test_the_score_is_the_log_ei_of_the_prediction_and_so_is_its_gradient(
     x = points(np.random.default_rng(8), given.layout, 6)
     mean, deviation, mean_slopes, deviation_slopes = predictor.predict_with_slopes(x)
     value, by_mean, by_deviation = log_ei.log_ei_with_slopes(mean, deviation, BEST)
+    news, by_spread = log_ei.log_news(deviation**2, noise)
+    value, by_deviation = value + news, by_deviation + 2 * deviation * by_spread
     chained = by_mean[:, None] * mean_slopes + by_deviation[:, None] * deviation_slopes
     for row, point in enumerate(x):
-        got, gradient = score(given, predictor, point, movable=movable)
+        got, gradient = score(given, predictor, point, movable=movable, noise=noise)
         assert got == pytest.approx(value[row], rel=1e-9, abs=1e-9)
         assert gradient == pytest.approx(chained[row], rel=1e-7, abs=1e-8)
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from tests.core import naive
-from tunesmith_core.acquisition.log_ei import TAIL, log_ei, log_ei_with_slopes, log_h
+from tunesmith_core.acquisition.log_ei import (
+    TAIL,
+    log_ei,
+    log_ei_with_slopes,
+    log_h,
+    log_news,
+)
 from tunesmith_core.space.scaling import F64
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -78,7 +84,7 @@ def test_log_ei_agrees_with_the_closed_form() -> None:
     exact = naive.scores(mean, deviation, -0.3)
     assert log_ei(mean, deviation, -0.3) == pytest.approx(exact, rel=1e-12, abs=1e-12)
     out = np.full(len(mean), np.nan)
-    kernels.scores(mean, deviation, -0.3, out)
+    kernels.scores(mean, deviation, -0.3, 0.0, out)
     assert out == pytest.approx(exact, rel=1e-12, abs=1e-12)
 
 
@@ -104,3 +110,25 @@ def test_a_lower_mean_and_a_larger_deviation_promise_more() -> None:
     unsure = mean > -0.3 - 5 * deviation
     assert (by_deviation[unsure] > 0).all()
     assert (by_deviation[~unsure] * deviation[~unsure] >= -1e-14).all()
+
+
+@pytest.mark.parametrize("noise", [1e-12, 1e-3, 7.0])
+def test_what_is_news_agrees_with_exact_arithmetic(noise: float) -> None:
+    from tunesmith_core.acquisition import _climb_numba as kernels
+
+    spread = 10.0 ** np.linspace(-14, 6, 41)
+    exact = np.array([[float(part) for part in naive.log_news(s, noise)] for s in spread])
+    for got in (
+        np.stack(log_news(spread, noise), axis=1),
+        np.array([kernels.log_news(s, noise) for s in spread]),
+    ):
+        assert got == pytest.approx(exact, rel=1e-13, abs=1e-15)
+
+
+def test_without_noise_all_is_news() -> None:
+    from tunesmith_core.acquisition import _climb_numba as kernels
+
+    value, slope = log_news(np.array([1e-3, 1.0]), 0.0)
+    assert not value.any()
+    assert not slope.any()
+    assert kernels.log_news(1e-3, 0.0) == (0.0, 0.0)

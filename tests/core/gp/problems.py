@@ -51,7 +51,8 @@ def problem(shape: tuple[int, int, int], *, seed: int, noise: float = 1e-3) -> P
     categorical = np.zeros(d, dtype=np.bool_)
     categorical[rng.permutation(d)[:categoricals]] = True
     # Every other numeric coordinate goes without a warping, as those of two values do.
-    layout = Layout(categorical=categorical, warped=np.flatnonzero(~categorical)[::2])
+    warped = np.flatnonzero(~categorical)[::2]
+    layout = Layout(categorical=categorical, warped=warped, unscaled=warped % 4 == 0)
     prior = prior_of(layout, PriorSettings())
     theta = prior.mean + 0.5 * prior.deviation * rng.standard_normal(layout.size)
     theta[-1] = np.log(noise)

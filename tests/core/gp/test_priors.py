@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from tests.core import naive
 from tests.core.gp.problems import SHAPES, problem
-from tunesmith_core.gp.parameters import pack, unpack
+from tunesmith_core.gp.parameters import Layout, pack, unpack
 from tunesmith_core.gp.priors import PriorSettings, prior_of
 from tunesmith_core.space.scaling import F64
 
@@ -15,13 +15,14 @@ SETTINGS = PriorSettings(
 )
 
 
-def exact_log_density(theta: F64, mean: F64, d: int) -> float:
+def exact_log_density(theta: F64, mean: F64, layout: Layout) -> float:
     """The density of one normal distribution whose length-scales have a share in common."""
-    w = len(theta) - d - 1
+    d = layout.dimensions
+    warp = np.where(layout.unscaled, SETTINGS.learned_warp_deviation, SETTINGS.warp_deviation)
     variance = np.concatenate(
         [
             np.full(d, SETTINGS.ls_deviation**2),
-            np.full(w, SETTINGS.warp_deviation**2),
+            np.tile(warp**2, 2),
             [SETTINGS.noise_deviation**2],
         ]
     )
@@ -36,13 +37,12 @@ def test_the_density_is_that_of_a_normal_with_a_share_in_common(
 ) -> None:
     given = problem(shape, seed=1)
     prior = prior_of(given.layout, SETTINGS)
-    d = given.layout.dimensions
-    at_mean = exact_log_density(prior.mean, prior.mean, d)
+    at_mean = exact_log_density(prior.mean, prior.mean, given.layout)
     assert prior.log_density(prior.mean)[0] == 0
     for seed in range(3):
         theta = prior.mean + np.random.default_rng(seed).standard_normal(len(prior.mean))
         value, gradient = prior.log_density(theta)
-        exact = exact_log_density(theta, prior.mean, d) - at_mean
+        exact = exact_log_density(theta, prior.mean, given.layout) - at_mean
         assert value == pytest.approx(exact, rel=1e-10)
         difference = naive.central_difference(lambda t: prior.log_density(t)[0], theta, 1e-4)
         assert gradient == pytest.approx(difference, rel=1e-7, abs=1e-8)
