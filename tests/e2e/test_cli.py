@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Process, ServerProcess, kill_all, processes_of
+from tests.server.cli.cli_processes import TUNESMITH, heard_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
-TUNESMITH = (sys.executable, "-m", "tunesmith_server.cli")
 QUADRATIC = (
     "import json, os; x = json.loads(os.environ['SM_HPS'])['x']; "
     "open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('m'); print(f'loss={(x - 0.5) ** 2}')"
@@ -304,14 +304,15 @@ class terminal:  # noqa: N801 - used as a function, in a with statement
 
     def __enter__(self) -> tuple[subprocess.Popen[bytes], Callable[[bytes | None], str]]:
         ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            [*TUNESMITH, *self._arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
-        )
+        with heard_ctrl_c():
+            self._process = subprocess.Popen(
+                [*TUNESMITH, *self._arguments],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
+            )
         os.close(theirs)
         self._ours = ours
         return self._process, self._read_until

@@ -1,27 +1,34 @@
 """The command line ``tunesmith``.
 
 Exit status: 0 done, 1 the job failed, 2 the command was used wrongly or refused, 3 no server
-answers. Progress goes to standard error, results to standard output. Only ``click`` is imported
-here; what a command needs, it imports when it runs.
+answers, 130 interrupted by Ctrl-C. Progress goes to standard error, results to standard output.
+Only ``click`` is imported here; what a command needs, it imports when it runs.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import sys
 
-import click
+try:
+    import click
 
-from tunesmith_server.cli.check_metrics import check_metrics
-from tunesmith_server.cli.jobs import jobs
-from tunesmith_server.cli.runner import runner
-from tunesmith_server.cli.serve import serve
-from tunesmith_server.cli.tune import tune
+    from tunesmith_server.cli.check_metrics import check_metrics
+    from tunesmith_server.cli.jobs import jobs
+    from tunesmith_server.cli.outcome import Program
+    from tunesmith_server.cli.runner import runner
+    from tunesmith_server.cli.serve import serve
+    from tunesmith_server.cli.tune import tune
+except KeyboardInterrupt:
+    # Whoever is so quick gets no traceback either. ``ExitStatus`` may not be there yet.
+    sys.exit(130)
 
 __all__ = ["main"]
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
     if wanted and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             click.echo(f"tunesmith {version('tunesmith')}")
         except PackageNotFoundError:
@@ -29,7 +36,10 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version",
     is_flag=True,

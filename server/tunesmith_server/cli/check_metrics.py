@@ -24,13 +24,13 @@ def check_metrics(*, regex: str, file: TextIO) -> None:
     """Show what a metric's regular expression finds in a log, and the nearest misses.
 
     FILE is a training script's output; without it, or with `-`, standard input is read. Exit
-    status 1: nothing was found.
+    status 1: no value was found.
     """
     from tunesmith.runner import MetricPatternError, MetricScanner, nearest_misses
 
     lines = file.read().splitlines()
     try:
-        scanner = MetricScanner([("metric", regex)])
+        scanner = MetricScanner([("the metric", regex)])
         values = [
             (number, line, value)
             for number, line in enumerate(lines, start=1)
@@ -38,7 +38,7 @@ def check_metrics(*, regex: str, file: TextIO) -> None:
         ]
         misses = nearest_misses(regex, lines)
     except MetricPatternError as error:
-        raise Refusal(str(error)) from None
+        raise Refusal(f"--regex: {error}") from None
     _show_values(values, len(lines))
     if misses:
         click.echo("Nearest misses:")

@@ -141,21 +141,22 @@ def _head(progress: Progress, now: datetime, *, width: int) -> RenderableType:
         parts.append(ProgressBar(total=total, completed=ended, width=_BAR_WIDTH))
     parts.append(Text(f"{ended}/{total}" if total is not None else f"{ended}"))
     if left_s is not None and width >= _WIDE:
-        parts.append(Text(f"about {wording.span(left_s)} left"))
+        parts.append(Text(wording.time_left(left_s)))
     head = Table.grid(padding=(0, 2))
     head.add_row(*parts)
     return head
 
 
 def _counts(progress: Progress) -> Text:
-    counters, waiting = progress.counters, progress.waiting_count
-    failed = counters.retryable_error + counters.non_retryable_error
+    ended, waiting = progress.ended_by_status, progress.waiting_count
+    stopped = ended[TrainingJobStatus.TRAINING_JOB_STATUS_STOPPED]
+    failed = ended[TrainingJobStatus.TRAINING_JOB_STATUS_FAILED]
     parts = [Text(f"{len(progress.running) - waiting} running")]
     if waiting:
         parts.append(Text(f"{waiting} waiting"))
-    parts.append(Text(f"{counters.completed} completed"))
-    if counters.stopped:
-        parts.append(Text(f"{counters.stopped} stopped"))
+    parts.append(Text(f"{ended[TrainingJobStatus.TRAINING_JOB_STATUS_COMPLETED]} completed"))
+    if stopped:
+        parts.append(Text(f"{stopped} stopped"))
     if failed:
         parts.append(Text(f"{failed} failed", style="red"))
     return Text(", ").join(parts)

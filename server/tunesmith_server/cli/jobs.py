@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from tunesmith import Client
+    from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
     from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
     from tunesmith.v1.tuning_job_pb2 import HyperParameterTrainingJobSummary
 
@@ -107,26 +108,30 @@ def watch(*, name: str, server: str, as_json: bool) -> None:
 @jobs.command()
 @click.argument("name")
 @server_option
+@json_option
 @reports_errors
-def stop(*, name: str, server: str) -> None:
+def stop(*, name: str, server: str, as_json: bool) -> None:
     """Stop a tuning job with its training jobs, or one training job."""
     with _connect(server) as client:
         if _is_training_job(client, name):
-            client.stop_training_job(name)
+            answer = client.call("StopTrainingJob", {"TrainingJobName": name})
         else:
-            client.stop(name)
-    click.echo(f"{name} is stopping.", err=True)
+            answer = client.call(
+                "StopHyperParameterTuningJob", {"HyperParameterTuningJobName": name}
+            )
+    _report_change(answer, f"{name} is stopping.", as_json=as_json)
 
 
 @jobs.command()
 @click.argument("name")
 @server_option
+@json_option
 @reports_errors
-def delete(*, name: str, server: str) -> None:
+def delete(*, name: str, server: str, as_json: bool) -> None:
     """Delete a tuning job that has ended; its training jobs and artifacts stay."""
     with _connect(server) as client:
-        client.delete(name)
-    click.echo(f"{name} is deleted.", err=True)
+        answer = client.call("DeleteHyperParameterTuningJob", {"HyperParameterTuningJobName": name})
+    _report_change(answer, f"{name} is deleted.", as_json=as_json)
 
 
 @jobs.command()
@@ -163,15 +168,24 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
 @jobs.command()
 @click.argument("name")
 @server_option
+@json_option
 @reports_errors
-def logs(*, name: str, server: str) -> None:
-    """Print the output of a training job, or of all those of a tuning job, until it ends."""
+def logs(*, name: str, server: str, as_json: bool) -> None:
+    """Print the output of a training job, or of all those of a tuning job, until it ends.
+
+    With --json, every event that brings output is a line.
+    """
+    from tunesmith import to_aws
     from tunesmith_server.cli.wording import log_line
 
     shown = log_line if sys.stdout.isatty() else str
     with _connect(server) as client:
-        for lines in _logs(client, name):
-            sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
+        for prefix, event in _logs(client, name):
+            if as_json:
+                lines = [json.dumps(to_aws(event))]
+            else:
+                lines = [shown(f"{prefix}{line}") for line in event.log.lines]
+            sys.stdout.write("".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
 
 
@@ -233,20 +247,18 @@ def _watch(client: Client, name: str, *, as_json: bool) -> ExitStatus:
     from tunesmith_server.cli.report import report
 
     progress = Progress(client.describe(name))
-    try:
-        if not as_json:
-            follow(progress, client.watch(name, kinds=KINDS), console=standard_error())
-            return report(client, client.describe(name), progress, as_json=False)
-        for event in client.watch(name):
-            progress.apply(event)
-            click.echo(json.dumps(to_aws(event)))
-    except KeyboardInterrupt:
-        return ExitStatus.INTERRUPTED
+    if not as_json:
+        follow(progress, client.watch(name, kinds=KINDS), console=standard_error())
+        return report(client, client.describe(name), progress, as_json=False)
+    for event in client.watch(name):
+        progress.apply(event)
+        click.echo(json.dumps(to_aws(event)))
     has_best = progress.has_succeeded and progress.best is not None
     return ExitStatus.DONE if has_best else ExitStatus.FAILED
 
 
-def _logs(client: Client, name: str) -> Iterator[list[str]]:
+def _logs(client: Client, name: str) -> Iterator[tuple[str, WatchHyperParameterTuningJobResponse]]:
+    """Give the events that bring output, each after what its lines begin with."""
     from tunesmith_server.cli.progress import ENDED_TRAINING
 
     match = _TRAINING_JOB_NAME.match(name)
@@ -256,11 +268,18 @@ def _logs(client: Client, name: str) -> Iterator[list[str]]:
     kinds = ("Log",) if only is None else ("Log", "TrainingJob")
     for event in client.watch(tuning_job, training_job_name=only, kinds=kinds):
         if event.HasField("log") and only in (None, event.log.training_job_name):
-            prefix = "" if only else f"{event.log.training_job_name}  "
-            yield [f"{prefix}{line}" for line in event.log.lines]
+            yield "" if only else f"{event.log.training_job_name}  ", event
         changed = event.training_job.summary
         if changed.training_job_name == only and changed.training_job_status in ENDED_TRAINING:
             return
+
+
+def _report_change(answer: Message, done: str, *, as_json: bool) -> None:
+    from tunesmith import to_aws
+
+    if as_json:
+        click.echo(json.dumps(to_aws(answer)))
+    click.echo(done, err=True)
 
 
 def _print_list(member: str, summaries: Iterable[Message]) -> None:

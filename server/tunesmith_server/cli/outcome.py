@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import ClassVar, Final, ParamSpec, TypeVar
 
 import click
 
 from tunesmith.errors import (
+    AccessDenied,
     DeadlineExceeded,
+    NotServed,
     ResourceNotFound,
     ServerFailure,
     ServerUnavailable,
@@ -30,6 +34,9 @@ GRPC_VERBOSITY: Final = "GRPC_VERBOSITY"
 
 _ADDRESS = re.compile(r"(?P<host>[^:\[\]\s/]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 _LAST_PORT = 65535
+
+#: What writing fails with when there is no room.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ExitStatus(IntEnum):
@@ -50,7 +57,7 @@ class Refusal(click.ClickException):
 
 
 class Unreachable(click.ClickException):
-    """End a command because no server answers."""
+    """End a command because no Tunesmith server answers."""
 
     exit_code: ClassVar[int] = ExitStatus.UNREACHABLE
 
@@ -59,6 +66,62 @@ class Failure(click.ClickException):
     """End a command because what it was to do failed."""
 
     exit_code: ClassVar[int] = ExitStatus.FAILED
+
+
+class Program(click.Group):
+    """Be the command line, and end every command as the exit statuses promise."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """Read the arguments up to the command; this prints the help, too."""
+        with _ends_in_order():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        with _ends_in_order():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """End the program quietly at Ctrl-C, and when its output can't be written.
+
+    Raises:
+        Failure: There is no room for the output.
+    """
+    try:
+        try:
+            yield
+        finally:
+            _flush_output()
+    except KeyboardInterrupt:
+        sys.exit(ExitStatus.INTERRUPTED)
+    except BrokenPipeError:
+        # Who reads has seen enough.
+        _give_output_up()
+        sys.exit(ExitStatus.NOT_READ)
+    except OSError as error:
+        # What has a name is a file of its own, and not standard output.
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        _give_output_up()
+        raise Failure(f"the output can't be written: {error.strerror or error}") from None
+
+
+def _flush_output() -> None:
+    if sys.stdout is not None:  # closed by whoever started this program
+        sys.stdout.flush()
+
+
+def _give_output_up() -> None:
+    """Let what is left of the output go: Python would flush, and complain, once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -72,22 +135,45 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except TunesmithError as error:
-            raise _ending(error, job=kwargs.get("name")) from None
-        except BrokenPipeError:
-            # Who reads has seen enough. Python would flush, and complain, once more at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ExitStatus.NOT_READ)
+            server, job = kwargs.get("server"), kwargs.get("name")
+            raise _ending(error, server=str(server or DEFAULT_SERVER), job=job) from None
 
     return reporting
 
 
-def _ending(error: TunesmithError, *, job: object) -> click.ClickException:
+def is_foreign(error: TunesmithError) -> bool:
+    """Tell whether an error is no Tunesmith server's word: those give a reason for each of these.
+
+    Another gRPC server says that it has no such method, and gRPC itself what came over HTTP.
+    """
+    return not error.reason and isinstance(error, NotServed | AccessDenied | ServerFailure)
+
+
+def foreign_server(error: TunesmithError, address: str, *, instead: str = "") -> Unreachable:
+    """Give what ends a command that has reached something else than a Tunesmith server.
+
+    Args:
+        error: What that answered.
+        address: Where it did.
+        instead: What else the user may do.
+    """
+    return Unreachable(
+        f"what answers at {address} is no Tunesmith server: {error}\n"
+        "Name one with --server HOST:PORT, or start one at another address with "
+        f"`tunesmith serve --grpc HOST:PORT`.{instead}"
+    )
+
+
+def _ending(error: TunesmithError, *, server: str, job: object) -> click.ClickException:
     """Give what an error ends a command with.
 
     Args:
         error: What went wrong.
+        server: The address that the command was given, or the default.
         job: The name that the command was given, if any.
     """
+    if is_foreign(error):
+        return foreign_server(error, server)
     # With a reason it is a server's own word, and not gRPC's about none.
     if isinstance(error, ServerUnavailable) and not error.reason:
         return Unreachable(

@@ -5,7 +5,7 @@ Pure: events and times in, facts out. Not for drawing; see ``display.py``.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -21,7 +21,6 @@ from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
     HyperParameterTuningJobStatus,
-    TrainingJobStatusCounters,
 )
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 
@@ -84,12 +83,12 @@ class Progress:
         total: Training jobs in all; ``None`` if the job sets no number.
         status: Of the tuning job.
         failure_reason: Why it failed; empty unless it did.
-        counters: Its training jobs by status.
         best: The best training job so far.
         running: The training jobs that have not ended, by name; some may wait for a runner.
         instance_types: What its training jobs ask for.
         failures: Failed training jobs, the last twenty.
         ended_count: How many training jobs have ended.
+        ended_by_status: The same for each status; of those whose end was told, and so never behind.
         last_sequence: Of the last event taken in.
     """
 
@@ -100,20 +99,24 @@ class Progress:
         self.total = config.resource_limits.max_number_of_training_jobs or None
         self.status = described.hyper_parameter_tuning_job_status
         self.failure_reason = described.failure_reason
-        self.counters = TrainingJobStatusCounters()
         self.best: HyperParameterTrainingJobSummary | None = None
         self.running: dict[str, Running] = {}
         self.instance_types = _instance_types(described)
         self.failures: deque[FailedTrainingJob] = deque(maxlen=_FAILURES_KEPT)
         self.last_sequence = 0
         self._parallel = config.resource_limits.max_parallel_training_jobs
-        self._ended: set[str] = set()
+        self._ended: dict[str, int] = {}
         self._durations_s: deque[float] = deque(maxlen=100)
 
     @property
     def ended_count(self) -> int:
         """Give how many training jobs have ended."""
         return len(self._ended)
+
+    @property
+    def ended_by_status(self) -> Counter[int]:
+        """Give how many training jobs have ended in each status."""
+        return Counter(self._ended.values())
 
     @property
     def has_ended(self) -> bool:
@@ -175,8 +178,6 @@ class Progress:
     def _tuning_job_changed(self, change: TuningJobChanged) -> None:
         self.status = change.hyper_parameter_tuning_job_status or self.status
         self.failure_reason = change.failure_reason or self.failure_reason
-        if change.HasField("training_job_status_counters"):
-            self.counters = change.training_job_status_counters
         if change.HasField("best_training_job"):
             self.best = change.best_training_job
 
@@ -191,7 +192,7 @@ class Progress:
         if summary.training_job_status not in ENDED_TRAINING:
             return None
         del self.running[name]
-        self._ended.add(name)
+        self._ended[name] = summary.training_job_status
         if summary.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_FAILED:
             self.failures.append(
                 FailedTrainingJob(

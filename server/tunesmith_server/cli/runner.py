@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tunesmith_server.cli.outcome import Refusal
-from tunesmith_server.cli.serve import make_data_dir
+from tunesmith_server.cli.serve import DataDir, make_data_dir
 
 if TYPE_CHECKING:
     from tunesmith.runner import RunnerSettings
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="For placement; repeatable.")
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DataDir(),
     help="Where trials run. Default: under the user's data directory.",
 )
 @click.option(

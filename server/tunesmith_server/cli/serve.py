@@ -22,6 +22,24 @@ if TYPE_CHECKING:
 DATA_DIR_IN_USE: Final = 75
 
 
+class DataDir(click.Path):
+    """Take a data directory; an empty name, which would be the current directory, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Give the path of a directory, whether it is there or not."""
+        if not os.fspath(value):
+            self.fail("the name of the directory is empty", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
 class _DataDirInUse(Refusal):
     exit_code = DATA_DIR_IN_USE
 
@@ -34,7 +52,7 @@ class _DataDirInUse(Refusal):
 )
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DataDir(),
     help="Where everything that must last is kept. Default: the user's data directory.",
 )
 @click.option(

@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunesmith.errors import InvalidState, ResourceInUse, ServerUnavailable, TunesmithError
+from tunesmith.errors import (
+    DeadlineExceeded,
+    InvalidState,
+    ResourceInUse,
+    ServerFailure,
+    ServerUnavailable,
+    TunesmithError,
+)
 from tunesmith_server.cli.outcome import (
     DEFAULT_SERVER,
     ExitStatus,
     Refusal,
     checked_address,
     explanation,
+    foreign_server,
+    is_foreign,
     json_option,
     reports_errors,
 )
+from tunesmith_server.cli.serve import DataDir, make_data_dir
 
 if TYPE_CHECKING:
     from tunesmith import Client, Job
@@ -85,7 +95,7 @@ class _Connection:
 )
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DataDir(),
     help="Data directory of an embedded server. Default: the user's.",
 )
 @json_option
@@ -131,7 +141,7 @@ def tune(
             "start one with `tunesmith serve`, or name one with --server"
         )
     refuse_misfits(reading, site=_site(place, reading))
-    with _interruptible(), _connection(place) as connection:
+    with _terminable(), _connection(place) as connection:
         job = _create(connection, reading, place)
         if detach:
             click.echo(job.arn)
@@ -164,13 +174,11 @@ def _settings(place: _Place) -> ServerSettings:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Exit as interrupted programs do; being terminated counts as Ctrl-C."""
+def _terminable() -> Iterator[None]:
+    """Take being terminated for Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(ExitStatus.INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -184,7 +192,6 @@ def _connection(place: _Place) -> Iterator[_Connection]:
             yield _Connection(client=stack.enter_context(tunesmith.connect(place.address)))
             return
         from tunesmith_server.cli.embedded import embedded_server
-        from tunesmith_server.cli.serve import make_data_dir
 
         settings = _settings(place)
         make_data_dir(settings.data_dir)
@@ -223,8 +230,10 @@ def _answers(address: str) -> bool:
             client.call("ListHyperParameterTuningJobs", {"MaxResults": 1})
         except ServerUnavailable as error:
             return bool(error.reason)  # a reason is a server's own word
-        except TunesmithError:
-            return True
+        except TunesmithError as error:
+            if is_foreign(error):
+                instead = " With --embedded, this command starts one of its own."
+                raise foreign_server(error, address, instead=instead) from None
     return True
 
 
@@ -235,9 +244,11 @@ def _create(connection: _Connection, reading: CreateReading, place: _Place) -> J
     except ResourceInUse:
         name = request.hyper_parameter_tuning_job_name
         raise Refusal(_taken(connection, name, place)) from None
-    except ServerUnavailable:
+    except (DeadlineExceeded, ServerFailure, ServerUnavailable):
         raise
     except TunesmithError as error:
+        if is_foreign(error):
+            raise
         hint = ""
         if connection.embedded is None and place.site_file is not None:
             hint = (

@@ -80,6 +80,14 @@ def span(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def time_left(seconds: float) -> str:
+    """Say an estimate of the time left, in whole seconds: ``about 12 s left``."""
+    whole = round(seconds)
+    if whole < 1:
+        return "less than a second left"
+    return f"about {f'{whole} s' if whole < _MINUTE_S else span(whole)} left"
+
+
 def moment(timestamp: Timestamp) -> str:
     """Write a time in UTC to the second, or nothing for one that is not set."""
     if not timestamp.ByteSize():

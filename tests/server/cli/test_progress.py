@@ -69,9 +69,8 @@ def test_training_jobs_that_wait_for_a_runner_are_not_running(progress: Progress
     progress.apply(training_job_event(1, 1, "Completed", value=0.9))
     progress.apply(training_job_event(2, 2, "InProgress", secondary="Training"))
     progress.apply(training_job_event(3, 3, "InProgress", secondary="Pending"))
-    progress.apply(status_event(4, "InProgress", TrainingJobStatusCounters={"Completed": 2}))
     now = START + timedelta(seconds=3)
-    assert "1 running, 1 waiting, 2 completed" in picture(progress, now)
+    assert "1 running, 1 waiting, 1 completed" in picture(progress, now)
     assert "waiting for a runner" not in picture(progress, now)
     # Three are left, one at a time; one has run for two of its four seconds.
     assert progress.time_left_s(now) == pytest.approx(3 * 4 - 2)
@@ -85,14 +84,27 @@ def test_that_all_training_jobs_wait_is_said_after_a_while(progress: Progress) -
     assert progress.time_left_s(START) is None
 
 
+def test_the_counts_change_with_the_event_that_ends_a_training_job(progress: Progress) -> None:
+    statuses = ["Completed", "Failed", "Stopped", "Completed"]
+    now = START + timedelta(seconds=3)
+    shown = []
+    for number, status in enumerate(statuses, start=1):
+        progress.apply(training_job_event(number, number, status))
+        shown.append(picture(progress, now).splitlines()[1].strip())
+    assert shown == [
+        "0 running, 1 completed",
+        "0 running, 1 completed, 1 failed",
+        "0 running, 1 completed, 1 stopped, 1 failed",
+        "0 running, 2 completed, 1 stopped, 1 failed",
+    ]
+
+
 def test_a_narrow_terminal_shows_the_counts_and_the_ends_of_names(progress: Progress) -> None:
     for got in whole_job()[:-1]:
         progress.apply(got)
     progress.apply(training_job_event(10, 3, "InProgress", secondary="Training"))
-    counters = {"Completed": 2, "NonRetryableError": 1}
-    progress.apply(status_event(11, "InProgress", TrainingJobStatusCounters=counters))
     shown = picture(progress, START + timedelta(seconds=3), width=40)
-    assert "1 running, 2 completed, 1 failed" in shown
+    assert "1 running, 1 completed, 1 failed" in shown
     assert f"…{trial(3)[-15:]}" in shown
     assert all(len(line) <= 40 for line in shown.splitlines())
 
@@ -248,6 +260,21 @@ def test_a_failure_is_reported_with_the_training_jobs_last_lines(progress: Progr
 )
 def test_durations_are_written_for_people(seconds: float, written: str) -> None:
     assert wording.span(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.0, "less than a second left"),
+        (0.4, "less than a second left"),
+        (0.753, "about 1 s left"),
+        (3.14, "about 3 s left"),
+        (59.7, "about 1 min 00 s left"),
+        (125.4, "about 2 min 05 s left"),
+    ],
+)
+def test_the_time_left_is_in_whole_seconds(seconds: float, written: str) -> None:
+    assert wording.time_left(seconds) == written
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,20 @@ def test_yaml_is_read_by_its_version_1_2(tmp_path: Path) -> None:
     }
 
 
+def test_digits_after_a_zero_are_decimal_in_yaml(tmp_path: Path) -> None:
+    path = written(tmp_path, "r.yaml", "a: 010\nb: 08\nc: -7\n")
+    assert read_request(path) == {"a": 10, "b": 8, "c": -7}
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.yaml"])
+def test_a_number_that_is_too_long_to_read_is_refused_in_our_words(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path, name, '{"A": -' + "12345" * 1000 + "}")
+    with pytest.raises(Refusal, match=r"number -1234512345123451234… has 5000 digits; at most 640"):
+        read_request(path)
+
+
 def test_a_file_of_another_suffix_may_be_either(tmp_path: Path) -> None:
     assert read_request(written(tmp_path, "a.txt", '{"A": 1}')) == {"A": 1}
     assert read_request(written(tmp_path, "b.txt", "A: 1")) == {"A": 1}
