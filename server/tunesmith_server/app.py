@@ -27,6 +27,7 @@ from tunesmith.v1 import (
 )
 from tunesmith_server.domain.validation import warm_up
 from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.embedded_runner import EmbeddedRunner
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
@@ -86,10 +87,12 @@ async def run_server(
             settings=settings.fleet,
         )
         fan_out = FanOut()
+        compute = Compute(workers=settings.compute_workers)
         jobs = Jobs(
             store=store,
             fleet=fleet,
             fan_out=fan_out,
+            compute=compute,
             clock=_now,
             account=settings.account,
             site=settings.site,
@@ -111,6 +114,8 @@ async def run_server(
                     stop_grace_s=settings.stop_grace.total_seconds(),
                 )
                 await running.enter_async_context(_task(runner.run()))
+            # Last, so that nobody waits for the compiler: until it is warm there is much without.
+            await running.enter_async_context(_task(compute.run()))
             on_ready(address)
             await stop.wait()
             logger.info("stopping")

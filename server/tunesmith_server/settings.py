@@ -144,6 +144,7 @@ class ServerSection(_Section):
     data_dir: _Text | None = None
     runner: bool = True
     allow_inline_commands: bool = True
+    compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
 
 
 class AccountSection(_Section):
@@ -223,6 +224,7 @@ class ServerSettings:
         site: What is registered on this site.
         fleet: How patient the server is with runners.
         stop_grace: Between SIGTERM and SIGKILL of a trial.
+        compute_workers: How many processes compute suggestions.
     """
 
     grpc: str
@@ -233,6 +235,7 @@ class ServerSettings:
     site: Site
     fleet: FleetSettings
     stop_grace: timedelta
+    compute_workers: int
 
 
 def load_settings(
@@ -275,6 +278,7 @@ def load_settings(
             heartbeat=timedelta(seconds=file.runners.heartbeat_s),
         ),
         stop_grace=timedelta(seconds=file.runners.stop_grace_s),
+        compute_workers=file.server.compute_workers,
     )
 
 

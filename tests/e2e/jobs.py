@@ -14,6 +14,7 @@ from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 
 RANDOM: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_RANDOM
+BAYESIAN: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_BAYESIAN
 GRID: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_GRID
 MINIMIZE: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MINIMIZE
 MAXIMIZE: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
@@ -119,6 +120,7 @@ def create_request(
     static: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     max_runtime_s: int = 600,
+    random_seed: int | None = 7,
     tags: Mapping[str, str] | None = None,
 ) -> pb.CreateHyperParameterTuningJobRequest:
     """Ask for a tuning job whose trials run a script; each metric is printed as ``name=value;``."""
@@ -135,7 +137,7 @@ def create_request(
             resource_limits=limits,
             parameter_ranges=ranges
             or space_pb.ParameterRanges(continuous_parameter_ranges=[continuous("x")]),
-            random_seed=7,
+            random_seed=random_seed,
         ),
         training_job_definition=definition_pb.HyperParameterTrainingJobDefinition(
             algorithm_specification=definition_pb.HyperParameterAlgorithmSpecification(

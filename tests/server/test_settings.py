@@ -39,6 +39,7 @@ def test_with_no_file_everything_has_a_default() -> None:
     assert settings.site == Site()
     assert settings.fleet == FleetSettings()
     assert settings.stop_grace == timedelta(seconds=120)
+    assert settings.compute_workers == 1
 
 
 def test_an_empty_file_says_no_more_than_none(config: Path) -> None:
@@ -52,6 +53,7 @@ grpc = "localhost:0"
 data_dir = "data"
 runner = false
 allow_inline_commands = false
+compute_workers = 2
 [account]
 region = "lab-1"
 account_id = "123456789012"
@@ -88,6 +90,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
         lease=timedelta(seconds=30), heartbeat=timedelta(seconds=0.5)
     )
     assert settings.stop_grace == timedelta()
+    assert settings.compute_workers == 2
     site = settings.site
     assert not site.allow_inline_commands
     assert (site.max_training_jobs, site.max_parallel_training_jobs) == (100, 8)
@@ -127,6 +130,8 @@ WRONG = {
     "[server]\nrunner = 1": "server.runner is 1; write true or false",
     "[server]\ngrpc = 7070": "server.grpc is 7070; write a text, in quotes",
     "[server]\ndata_dir = true": "server.data_dir is true; write a text, in quotes",
+    "[server]\ncompute_workers = 0": "server.compute_workers is 0; write a number from 1",
+    "[server]\ncompute_workers = 257": "server.compute_workers is 257; write a number up to 256",
     '[server]\ndata_dir = "a\\u0000"': (
         'server.data_dir is "a\\u0000"; leave out U+0000, which no program or path can be given'
     ),

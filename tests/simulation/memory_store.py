@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
+from tests.server.domain.outcomes import outcome_of
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 
@@ -60,6 +62,10 @@ class MemoryStore:
     def open_trials(self) -> Mapping[str, Trial]:
         """Give the training jobs that have not ended, in launch order."""
         return {name: trial for name, trial in self.trials.items() if trial.ended_at is None}
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Say what has become of all training jobs so far."""
+        return tuple(outcome_of(trial) for trial in self.trials.values())
 
     def _save_trial(self, trial: Trial, *, is_new: bool) -> None:
         before = self.trials.get(trial.name)

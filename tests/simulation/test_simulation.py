@@ -117,7 +117,32 @@ def test_a_returned_trial_is_run_again_to_the_same_number_of_training_jobs() -> 
     assert max(trial.lease_token for trial in history.trials) > 1
 
 
-@pytest.mark.parametrize("strategy", [Strategy.GRID, Strategy.RANDOM])
+@pytest.mark.timeout(120)
+def test_a_crash_changes_no_suggestion_of_a_model() -> None:
+    spec = job_spec(jobs=16, parallel=1, strategy=Strategy.BAYESIAN)
+    undisturbed = run_tuning_job(spec, World(runners=(1,)))
+    crashed = run_tuning_job(spec, World(runners=(1,), crash_every_s=60.0))
+    assert crashed.crashes > 5
+    assert [t.parameters for t in crashed.trials] == [t.parameters for t in undisturbed.trials]
+
+
+@pytest.mark.timeout(120)
+def test_a_model_finds_better_trials_than_chance_whatever_disturbs_it() -> None:
+    best: dict[Strategy, list[float]] = {Strategy.BAYESIAN: [], Strategy.RANDOM: []}
+    for strategy, values in best.items():
+        for seed in range(2):
+            spec = job_spec(jobs=30, parallel=4, strategy=strategy, seed=seed)
+            history = run_tuning_job(spec, replace(TROUBLED, seed=seed))
+            check(history, jobs=30, parallel=4)
+            assert len({tuple(trial.parameters.items()) for trial in history.trials}) == 30
+            assert history.job.best is not None
+            assert history.job.best.objective_value is not None
+            values.append(history.job.best.objective_value)
+    assert sum(best[Strategy.BAYESIAN]) < sum(best[Strategy.RANDOM])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("strategy", [Strategy.GRID, Strategy.RANDOM, Strategy.BAYESIAN])
 def test_a_small_space_is_used_up_and_no_more(strategy: Strategy) -> None:
     spec = job_spec(jobs=50, parallel=4, space=SMALL_SPACE, strategy=strategy)
     history = run_tuning_job(spec, World(runners=(4,)))

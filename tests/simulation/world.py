@@ -19,7 +19,7 @@ from tests.simulation.agenda import Act, Agenda
 from tests.simulation.decisions import Decisions
 from tests.simulation.program import Program, bowl
 from tests.simulation.runner import SimulatedRunner
-from tests.simulation.suggester import Suggester
+from tests.simulation.suggester import make_suggester
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
@@ -117,7 +117,7 @@ class _Service:
         self._spec = spec
         self._world = world
         self._rng = np.random.Generator(np.random.Philox(world.seed))
-        self._suggester = Suggester(spec)
+        self._suggester = make_suggester(spec)
         self._runners: dict[str, SimulatedRunner] = {}
         self._instances = 0
         self._most_open = 0
@@ -170,6 +170,7 @@ class _Service:
         """Read the tuning job, and go on with it."""
         self._life += 1
         self._is_up, self._crash_due = True, None
+        self._suggester = make_suggester(self._spec)
         self._waiting, self._places = {}, {}
         self.decisions.crash()
         for name, trial in self.decisions.state.trials.items():
@@ -201,7 +202,7 @@ class _Service:
     def _act(self, command: fx.Command) -> None:
         match command:
             case fx.Suggest():
-                answer = self._suggester.answer(command)
+                answer = self._suggester.answer(command, self.decisions.store.outcomes())
                 arrive = partial(self._decide, answer)
                 self.agenda.after(self._world.suggestion_s, self._while_alive(arrive))
             case fx.Enqueue():

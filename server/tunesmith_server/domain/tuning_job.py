@@ -76,6 +76,11 @@ class JobSpec:
         return self.request.hyper_parameter_tuning_job_name
 
     @property
+    def is_seeded(self) -> bool:
+        """Tell whether the request has a ``RandomSeed``, and so asks to be repeatable."""
+        return self.request.hyper_parameter_tuning_job_config.HasField("random_seed")
+
+    @property
     def arn(self) -> str:
         """Give the tuning job's ARN."""
         return self.account.tuning_job_arn(self.name)

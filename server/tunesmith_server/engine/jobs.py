@@ -25,10 +25,11 @@ from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.engine.background import logged
+from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
-from tunesmith_server.engine.suggestions import Suggester
+from tunesmith_server.engine.suggestions import Suggester, make_suggester
 from tunesmith_server.store.store import NewJob, Store, StoredJob
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Jobs:
         store: Store,
         fleet: Fleet,
         fan_out: FanOut,
+        compute: Compute,
         clock: Clock,
         account: Account,
         site: Site,
@@ -50,6 +52,7 @@ class Jobs:
         self._store = store
         self._fleet = fleet
         self._fan_out = fan_out
+        self._compute = compute
         self._clock = clock
         self._account = account
         self._site = site
@@ -224,12 +227,12 @@ class Jobs:
         self._fan_out.changed(job_id)
         if coordinator.has_ended:
             self._coordinators.pop(job_id, None)
-            self._suggesters.pop(job_id, None)
+            suggester = self._suggesters.pop(job_id, None)
+            if suggester is not None:
+                suggester.close()
 
     async def _suggest(self, coordinator: Coordinator, command: fx.Suggest) -> None:
-        suggester = self._suggesters.setdefault(
-            coordinator.state.job.job_id, Suggester(coordinator.state.spec)
-        )
+        suggester = self._suggester(coordinator.state)
         event: ev.Event
         try:
             event = await suggester.suggest(first_index=command.first_index, count=command.count)
@@ -237,6 +240,14 @@ class Jobs:
             logger.exception("%s: no suggestion", coordinator.name)
             event = ev.SuggestionsFailed(reason=f"{type(error).__name__}: {error}")
         await coordinator.deliver(event)
+
+    def _suggester(self, state: JobState) -> Suggester:
+        job_id = state.job.job_id
+        if job_id not in self._suggesters:
+            self._suggesters[job_id] = make_suggester(
+                state.spec, job_id=job_id, store=self._store, compute=self._compute
+            )
+        return self._suggesters[job_id]
 
     # --- coordinators ---------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tunesmith.v1 import event_pb2
+from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.store import rows
 from tunesmith_server.store.database import Database
@@ -48,10 +49,10 @@ def open_trials(database: Database, job_id: int) -> tuple[Trial, ...]:
     return tuple(rows.trial(row) for row in database.all("open_trials", job_id=job_id))
 
 
-def configurations(database: Database, job_id: int) -> tuple[Mapping[str, str], ...]:
-    """Read the configurations of all of a tuning job's training jobs, in launch order."""
-    found = database.all("configurations", job_id=job_id)
-    return tuple(rows.to_parameters(row["parameters"]) for row in found)
+def outcomes(database: Database, job_id: int, first_index: int) -> tuple[Outcome, ...]:
+    """Read what has become of a tuning job's training jobs from a launch index on, in its order."""
+    found = database.all("outcomes", job_id=job_id, first_index=first_index)
+    return tuple(rows.outcome(row) for row in found)
 
 
 def trial_by_name(database: Database, name: str) -> StoredTrial | None:

@@ -17,7 +17,13 @@ from typing import Final
 from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import SaveMeasurement
-from tunesmith_server.domain.states import ObjectiveStatus, SecondaryStatus, TuningJobStatus
+from tunesmith_server.domain.history import Outcome
+from tunesmith_server.domain.states import (
+    ObjectiveStatus,
+    SecondaryStatus,
+    TrainingJobStatus,
+    TuningJobStatus,
+)
 from tunesmith_server.domain.trial import (
     FailureKind,
     Lease,
@@ -209,6 +215,18 @@ def measurement_values(training_job_id: int, saved: SaveMeasurement) -> tuple[Va
         saved.step,
         saved.value,
         from_time(saved.measured_at),
+    )
+
+
+def outcome(row: sqlite3.Row) -> Outcome:
+    """Read what has become of a training job."""
+    return Outcome(
+        index=row["launch_index"],
+        parameters=to_parameters(row["parameters"]),
+        status=TrainingJobStatus(row["status"]),
+        failure_kind=None if row["failure_kind"] is None else FailureKind(row["failure_kind"]),
+        objective_value=row["objective_value"],
+        modified_at=to_time(row["modified_at"]),
     )
 
 

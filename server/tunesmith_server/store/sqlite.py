@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from tunesmith.v1 import event_pb2
+from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.store import changes, listing, reading
 from tunesmith_server.store.database import (
@@ -120,9 +121,9 @@ class SqliteStore:
         """Read a tuning job's training jobs that have not ended, in launch order."""
         return await self._readers.read(lambda db: reading.open_trials(db, job_id))
 
-    async def configurations(self, job_id: int) -> tuple[Mapping[str, str], ...]:
-        """Read the tuned hyperparameters of all of a tuning job's training jobs."""
-        return await self._readers.read(lambda db: reading.configurations(db, job_id))
+    async def outcomes(self, job_id: int, *, first_index: int = 1) -> tuple[Outcome, ...]:
+        """Read what has become of a tuning job's training jobs so far, in launch order."""
+        return await self._readers.read(lambda db: reading.outcomes(db, job_id, first_index))
 
     async def trial(self, name: str) -> StoredTrial | None:
         """Read a training job by name."""

@@ -33,6 +33,7 @@ from typing import Generic, Protocol, TypeVar
 from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import Durable
+from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import TuningJob
@@ -230,8 +231,15 @@ class Store(Protocol):
     async def open_trials(self, job_id: int) -> tuple[Trial, ...]:
         """Read a tuning job's training jobs that have not ended, in launch order."""
 
-    async def configurations(self, job_id: int) -> tuple[Mapping[str, str], ...]:
-        """Read the tuned hyperparameters of all of a tuning job's training jobs, in launch order."""
+    async def outcomes(self, job_id: int, *, first_index: int = 1) -> tuple[Outcome, ...]:
+        """Read what has become of a tuning job's training jobs so far, in launch order.
+
+        All of it is from one moment. What is left out costs nothing, however much there is of it.
+
+        Args:
+            job_id: The tuning job.
+            first_index: Only training jobs with this launch index or a higher one.
+        """
 
     async def trial(self, name: str) -> StoredTrial | None:
         """Read a training job by name; also one whose tuning job was deleted."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
 
-from tests.server.domain.create_requests import RANDOM, create_request
+from tests.server.domain.create_requests import BAYESIAN, RANDOM, create_request
 from tests.server.domain.job_specs import job_spec
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import tuning_service_pb2 as tuning_pb
@@ -23,6 +23,7 @@ from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet, FleetSettings, Session
@@ -135,9 +136,16 @@ class Engine:
         parallel: int = 1,
         instance_type: str = "local",
         request_id: str | None = None,
+        random_seed: int | None = None,
+        bayesian: bool = False,
     ) -> str:
         """Create a tuning job; returns its ARN."""
         request = tuning_request(name, jobs=jobs, parallel=parallel, instance_type=instance_type)
+        config = request.hyper_parameter_tuning_job_config
+        if bayesian:
+            config.strategy = BAYESIAN
+        if random_seed is not None:
+            config.random_seed = random_seed
         return await self.jobs.create(request, seed=1, request_id=request_id)
 
     async def connect(
@@ -226,8 +234,12 @@ async def running_engine(
     lease: timedelta = timedelta(seconds=60),
     site: Site = SITE,
     clock: Clock = lambda: datetime.now(UTC),
+    compute: Compute | None = None,
 ) -> AsyncIterator[Engine]:
-    """Run an engine as the server does; a second one on the folder goes on where it was."""
+    """Run an engine as the server does; a second one on the folder goes on where it was.
+
+    There are compute workers only where they are given.
+    """
     store = await SqliteStore.open(folder / "tunesmith.db")
     try:
         fleet = Fleet(
@@ -239,6 +251,7 @@ async def running_engine(
             store=store,
             fleet=fleet,
             fan_out=fan_out,
+            compute=compute or Compute(),
             clock=clock,
             account=Account(),
             site=site,
@@ -246,6 +259,8 @@ async def running_engine(
         recovered = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(fleet.run()), tasks.create_task(jobs.run(recovered))]
+            if compute is not None:
+                running.append(tasks.create_task(compute.run()))
             await recovered.wait()
             try:
                 yield Engine(store=store, fleet=fleet, jobs=jobs, fan_out=fan_out)

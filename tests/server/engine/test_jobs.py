@@ -27,7 +27,7 @@ from tunesmith_server.domain.errors import (
     TrainingJobNotFound,
 )
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
-from tunesmith_server.engine.suggestions import Suggester
+from tunesmith_server.engine.suggestions import DesignSuggester
 from tunesmith_server.engine.watch import Watch
 
 
@@ -172,11 +172,11 @@ async def test_a_gap_is_told_and_what_came_before_it_is_kept(engine: Engine) -> 
 async def test_a_strategy_that_breaks_down_fails_its_job_and_no_other(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Suggester, __: int, ___: int) -> ev.SuggestionsArrived:
+    def broken(_: DesignSuggester, __: int, ___: int) -> ev.SuggestionsArrived:
         raise ArithmeticError("the matrix is singular")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Suggester, "_suggest", broken)
+        patched.setattr(DesignSuggester, "_suggest", broken)
         await engine.create("job")
         assert await _settled(engine, "job") is TuningJobStatus.FAILED
     reason = (await engine.jobs.read("job")).job.failure_reason

@@ -10,27 +10,29 @@ from tests.server.domain.job_specs import SMALL_SPACE, job_spec
 from tunesmith_core.designs.random import RandomDesign
 from tunesmith_server.domain.errors import NotServed
 from tunesmith_server.domain.tuning_job import Strategy
-from tunesmith_server.engine.suggestions import Suggester, make_design
+from tunesmith_server.engine.suggestions import DesignSuggester, make_design
 
 
 @pytest.mark.parametrize("strategy", [Strategy.RANDOM, Strategy.GRID])
 async def test_suggestions_do_not_depend_on_how_they_are_asked_for(strategy: Strategy) -> None:
     spec = job_spec(space=SMALL_SPACE, strategy=strategy, jobs=6)
-    whole = await Suggester(spec).suggest(first_index=1, count=6)
-    again = Suggester(spec)
+    whole = await DesignSuggester(spec).suggest(first_index=1, count=6)
+    again = DesignSuggester(spec)
     parts = [await again.suggest(first_index=index, count=1) for index in range(1, 7)]
-    late = await Suggester(spec).suggest(first_index=4, count=3)
+    late = await DesignSuggester(spec).suggest(first_index=4, count=3)
     assert [part.configurations[0] for part in parts] == list(whole.configurations)
     assert late.configurations == whole.configurations[3:]
 
 
 async def test_another_seed_gives_other_suggestions() -> None:
-    one, two = [await Suggester(job_spec(seed=s)).suggest(first_index=1, count=5) for s in (1, 2)]
+    one, two = [
+        await DesignSuggester(job_spec(seed=s)).suggest(first_index=1, count=5) for s in (1, 2)
+    ]
     assert one.configurations != two.configurations
 
 
 async def test_values_are_text_as_training_scripts_get_it() -> None:
-    arrived = await Suggester(job_spec()).suggest(first_index=1, count=20)
+    arrived = await DesignSuggester(job_spec()).suggest(first_index=1, count=20)
     for configuration in arrived.configurations:
         assert set(configuration) == {"learning_rate", "depth", "booster"}
         assert 1e-5 <= float(configuration["learning_rate"]) <= 1e-1
@@ -39,7 +41,7 @@ async def test_values_are_text_as_training_scripts_get_it() -> None:
 
 
 async def test_a_grid_ends_with_its_combinations() -> None:
-    suggester = Suggester(job_spec(space=SMALL_SPACE, strategy=Strategy.GRID, jobs=6))
+    suggester = DesignSuggester(job_spec(space=SMALL_SPACE, strategy=Strategy.GRID, jobs=6))
     arrived = await suggester.suggest(first_index=1, count=10)
     assert len(arrived.configurations) == 6
     assert arrived.exhausted
@@ -57,7 +59,7 @@ async def test_the_event_loop_does_not_compute(monkeypatch: pytest.MonkeyPatch) 
         return real(self, k)
 
     monkeypatch.setattr(RandomDesign, "configuration", noting)
-    await Suggester(job_spec()).suggest(first_index=1, count=2)
+    await DesignSuggester(job_spec()).suggest(first_index=1, count=2)
     assert len(seen) == 2
     assert threading.current_thread() not in seen
 

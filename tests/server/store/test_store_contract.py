@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.server.domain.outcomes import outcome_of
 from tests.server.store import samples
 from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
 from tunesmith.v1 import event_pb2
@@ -283,15 +284,47 @@ async def test_open_tuning_jobs_come_oldest_first_without_ended_or_deleted_ones(
     assert [one.request.hyper_parameter_tuning_job_name for one in found] == ["old", "young"]
 
 
-async def test_open_training_jobs_and_configurations_come_in_launch_order(store: Store) -> None:
+async def test_open_training_jobs_come_in_launch_order(store: Store) -> None:
     trials = [samples.new_trial(f"t-{index}", index) for index in (3, 1, 2)]
     stored = await samples.with_trials(store, "digits", trials)
     ended = samples.ended_trial(trials[1], objective=None, at=NOW)
     await store.commit(changed(stored, SaveTrial(trial=ended)))
     assert await store.open_trials(stored.job.job_id) == (trials[2], trials[0])
-    configurations = await store.configurations(stored.job.job_id)
-    assert [one["learning_rate"] for one in configurations] == ["1", "2", "3"]
     assert (await existing(store, "digits")).in_progress == 2
+
+
+async def test_outcomes_come_in_launch_order_from_any_index_on(store: Store) -> None:
+    trials = [samples.new_trial(f"t-{index}", index) for index in (3, 1, 2)]
+    stored = await samples.with_trials(store, "digits", trials)
+    await samples.with_trials(store, "other", [samples.new_trial("other-1")])
+    later = NOW + timedelta(seconds=1)
+    ended = samples.ended_trial(trials[1], objective=0.1 + 0.2, at=later)
+    await store.commit(changed(stored, SaveTrial(trial=ended)))
+    job_id = stored.job.job_id
+    expected = tuple(outcome_of(trial) for trial in (ended, trials[2], trials[0]))
+    assert await store.outcomes(job_id) == expected
+    assert await store.outcomes(job_id, first_index=2) == expected[1:]
+    assert await store.outcomes(job_id, first_index=4) == ()
+    assert await store.outcomes(10**6) == ()
+
+
+async def test_outcomes_are_all_of_one_moment(store: Store) -> None:
+    """Trials end in pairs: nobody sees one of a pair ended and the other one open."""
+    trials = [samples.new_trial(f"t-{index}", index) for index in range(1, 41)]
+    stored = await samples.with_trials(store, "digits", trials)
+
+    async def end_in_pairs() -> None:
+        current = stored
+        for pair in zip(trials[::2], trials[1::2], strict=True):
+            ends = [SaveTrial(trial=samples.ended_trial(t, objective=1.0, at=NOW)) for t in pair]
+            await store.commit(changed(current, *ends))
+            current = await existing(store, "digits")
+
+    ending = asyncio.create_task(end_in_pairs())
+    while not ending.done():
+        statuses = [one.status for one in await store.outcomes(stored.job.job_id)]
+        assert statuses[::2] == statuses[1::2]
+    await ending
 
 
 async def test_events_are_numbered_upwards_and_read_from_any_point(store: Store) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.server.domain.outcomes import outcome_of
 from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, measured, new_job
 from tunesmith_server.domain.effects import (
@@ -38,6 +39,7 @@ async def test_a_training_job_comes_back_as_it_was_written(
     # By their text: a NaN does not equal itself.
     assert repr(back.trial) == repr(trial)
     assert back.job == stored
+    assert await store.outcomes(stored.job.job_id) == (outcome_of(trial),)
 
 
 @examples

@@ -155,11 +155,12 @@ _TUNING_RESOURCES = f"{_DEFINITION}.HyperParameterTuningResourceConfig"
 UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.Strategy": Unserved(
         asks=_other_than(
+            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_BAYESIAN,
             job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_RANDOM,
             job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_GRID,
         ),
-        because="the strategies that learn from results are still to come",
-        instead="Random and Grid work",
+        because="training jobs are not stopped for falling behind others yet",
+        instead="Bayesian, Random and Grid work",
     ),
     f"{_CONFIG}.StrategyConfig": Unserved(
         asks=_is_set, because="Hyperband, which alone has settings, is still to come"

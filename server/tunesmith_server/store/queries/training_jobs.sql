@@ -56,9 +56,12 @@ SELECT * FROM training_jobs
 WHERE job_id = :job_id AND ended_at IS NULL
 ORDER BY launch_index
 
--- name: configurations
--- Read the tuned hyperparameters of all of a tuning job's training jobs, in launch order.
-SELECT parameters FROM training_jobs WHERE job_id = :job_id ORDER BY launch_index
+-- name: outcomes
+-- Read what has become of a tuning job's training jobs from a launch index on, in launch order.
+SELECT launch_index, parameters, status, failure_kind, objective_value, modified_at
+FROM training_jobs
+WHERE job_id = :job_id AND launch_index >= :first_index
+ORDER BY launch_index
 
 -- name: list_trials
 -- Read a page of all training jobs; listing.py fills in key, direction and what follows.

@@ -39,7 +39,7 @@ def test_grid_refuses_ranges_of_numbers() -> None:
         Finding(
             path=f"{CONFIG}.ParameterRanges.{kind}ParameterRanges",
             message=f"Grid search takes categorical ranges only; give the values of {name} in "
-            "CategoricalParameterRanges, or use Random",
+            "CategoricalParameterRanges, or use Bayesian",
         )
         for kind, name in (("Integer", "depth"), ("Continuous", "lr"))
     ]

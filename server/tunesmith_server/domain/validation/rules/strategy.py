@@ -35,7 +35,7 @@ def grid_needs_categorical_ranges(draft: Draft) -> Iterator[Finding]:
                 yield Finding(
                     path=f"{space.path}.{member}",
                     message=f"Grid search takes categorical ranges only; give the values of "
-                    f"{excerpt(', '.join(names))} in CategoricalParameterRanges, or use Random",
+                    f"{excerpt(', '.join(names))} in CategoricalParameterRanges, or use Bayesian",
                 )
 
 

@@ -1,0 +1,145 @@
+"""What a tuning job's optimiser is to know of its training jobs, and what of it is new.
+
+The optimiser knows each launched training job in exactly one way: as one that told something, as
+one that ended without telling anything, or as pending. It is told of ends in the order in which
+the service took note of them, which is in the store and so the same after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tunesmith_server.domain.states import TrainingJobStatus
+from tunesmith_server.domain.trial import FailureKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Say what has become of a training job so far.
+
+    Attributes:
+        index: Its launch index, from 1.
+        parameters: The tuned hyperparameters, as the training script gets them.
+        status: Where it is.
+        failure_kind: Set exactly when it failed.
+        objective_value: Final objective, finite; None until it ended with one.
+        modified_at: When anything about it last changed; of an ended one: when its end was noted.
+    """
+
+    index: int
+    parameters: Mapping[str, str]
+    status: TrainingJobStatus
+    failure_kind: FailureKind | None
+    objective_value: float | None
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An end that says something about the configuration.
+
+    Attributes:
+        parameters: The configuration, as the training script got it.
+        value: The objective; None: it failed, or gave none, which is worse than any value.
+    """
+
+    parameters: Mapping[str, str]
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """An end that says nothing about the configuration, which is not suggested again."""
+
+    parameters: Mapping[str, str]
+
+
+End = Told | Abandoned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """Say how much of a tuning job an optimiser knows.
+
+    Attributes:
+        first_unknown: Every training job with a lower launch index has ended, and is known.
+        ended: Launch indices, from that on, of those that have ended and are known too.
+        last: Time and launch index of the end that was learnt last.
+        has_value: An objective value is known.
+    """
+
+    first_unknown: int = 1
+    ended: frozenset[int] = frozenset()
+    last: tuple[datetime, int] | None = None
+    has_value: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """Hold what an optimiser has to be told before it is asked.
+
+    Attributes:
+        ends: New ends, in order.
+        pending: All configurations with no end yet, in launch order.
+        knowledge: What it knows after that.
+    """
+
+    ends: tuple[End, ...]
+    pending: tuple[Mapping[str, str], ...]
+    knowledge: Knowledge
+
+
+def learn(knowledge: Knowledge, outcomes: Iterable[Outcome]) -> News | None:
+    """Find what is new.
+
+    Args:
+        knowledge: What the optimiser knows.
+        outcomes: All training jobs from ``knowledge.first_unknown`` on, read at one time.
+
+    Returns:
+        The news; None: an end belongs before one that is known already, as after a step of the
+        clock, and the history has to be told from its beginning.
+    """
+    found = sorted(outcomes, key=lambda outcome: outcome.index)
+    pending = [outcome for outcome in found if not outcome.status.is_terminal]
+    ended = [
+        outcome
+        for outcome in found
+        if outcome.status.is_terminal and outcome.index not in knowledge.ended
+    ]
+    ended.sort(key=_order)
+    if ended and knowledge.last is not None and _order(ended[0]) < knowledge.last:
+        return None
+    if pending:
+        first_unknown = pending[0].index
+    else:
+        first_unknown = found[-1].index + 1 if found else knowledge.first_unknown
+    known = knowledge.ended.union(outcome.index for outcome in ended)
+    return News(
+        ends=tuple(_end(outcome) for outcome in ended),
+        pending=tuple(outcome.parameters for outcome in pending),
+        knowledge=Knowledge(
+            first_unknown=first_unknown,
+            ended=frozenset(index for index in known if index >= first_unknown),
+            last=_order(ended[-1]) if ended else knowledge.last,
+            has_value=knowledge.has_value
+            or any(outcome.objective_value is not None for outcome in ended),
+        ),
+    )
+
+
+def _order(outcome: Outcome) -> tuple[datetime, int]:
+    return outcome.modified_at, outcome.index
+
+
+def _end(outcome: Outcome) -> End:
+    """Say what an ended training job tells."""
+    if outcome.objective_value is not None:
+        return Told(parameters=outcome.parameters, value=outcome.objective_value)
+    was_stopped = outcome.status is TrainingJobStatus.STOPPED
+    # A lost runner, or a host's fault, would have befallen any configuration.
+    if was_stopped or outcome.failure_kind is FailureKind.RETRYABLE:
+        return Abandoned(parameters=outcome.parameters)
+    return Told(parameters=outcome.parameters, value=None)

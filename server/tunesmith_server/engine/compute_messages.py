@@ -1,0 +1,183 @@
+"""What the server and its compute workers say to each other: lines of JSON.
+
+The server says what happened and asks; a worker answers, and says once that it is warm. Values of
+configurations travel as the text that training scripts get, floats as Python writes them, which is
+exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeAlias, assert_never
+
+from tunesmith_core.space.ranges import (
+    Categorical,
+    Continuous,
+    Integer,
+    Parameter,
+    Scaling,
+    SearchSpace,
+)
+from tunesmith_server.domain.history import Abandoned, End, Told
+
+# Decoded JSON; what is made of it is typed.
+_Json: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """Make a tuning job's optimiser, in place of the one that there may be.
+
+    Attributes:
+        job_id: The tuning job.
+        space: What is searched.
+        seed: Of its suggestions.
+        maximise: Which way the objective is better.
+        is_seeded: The seed was asked for: a suggestion never depends on whether the worker is warm.
+    """
+
+    job_id: int
+    space: SearchSpace
+    seed: int
+    maximise: bool
+    is_seeded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learn:
+    """Tell a tuning job's optimiser of ends, in order."""
+
+    job_id: int
+    ends: Sequence[End]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Ask a tuning job's optimiser for configurations.
+
+    Attributes:
+        number: Told again in the answer.
+        job_id: The tuning job.
+        pending: All its pending configurations, in launch order.
+        count: How many are wanted.
+    """
+
+    number: int
+    job_id: int
+    pending: Sequence[Mapping[str, str]]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Let go of a tuning job's optimiser, if there is one."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Answer an ask.
+
+    Attributes:
+        number: The ask's.
+        configurations: New ones, at most as many as were wanted.
+        exhausted: There will never be more.
+        fault: What went wrong, in place of the rest; empty: nothing.
+    """
+
+    number: int
+    configurations: Sequence[Mapping[str, str]] = ()
+    exhausted: bool = False
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """Say that no suggestion waits for a compiler any more.
+
+    Attributes:
+        fault: Why there will never be kernels to use; empty: there are.
+    """
+
+    fault: str = ""
+
+
+Message = Begin | Learn | Ask | Forget
+Report = Answer | Warm
+
+_KINDS: Final = {each.__name__: each for each in (Begin, Learn, Ask, Forget, Answer, Warm)}
+_PARAMETERS: Final = {each.__name__: each for each in (Continuous, Integer, Categorical)}
+
+
+def encode(item: Message | Report) -> bytes:
+    """Write a message or a report as one line."""
+    match item:
+        case Begin():
+            content = {**_plain(item, "space"), "space": _from_space(item.space)}
+        case Learn():
+            content = {"job_id": item.job_id, "ends": [_from_end(end) for end in item.ends]}
+        case Ask():
+            content = {**_plain(item, "pending"), "pending": [dict(each) for each in item.pending]}
+        case Answer():
+            configurations = [dict(each) for each in item.configurations]
+            content = {**_plain(item, "configurations"), "configurations": configurations}
+        case Forget() | Warm():
+            content = asdict(item)
+        case _:
+            assert_never(item)
+    text = json.dumps([type(item).__name__, content], separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Message | Report:
+    """Read a line.
+
+    Raises:
+        ValueError: It is not one of these lines.
+    """
+    try:
+        kind, content = json.loads(line)
+        if kind == "Begin":
+            content["space"] = _to_space(content["space"])
+        elif kind == "Learn":
+            content["ends"] = [_to_end(end) for end in content["ends"]]
+        decoded: Message | Report = _KINDS[kind](**content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a message of compute workers: {line[:80]!r}") from error
+    return decoded
+
+
+def _plain(item: Begin | Ask | Answer, without: str) -> dict[str, object]:
+    """Give all members but one as they are."""
+    return {name: getattr(item, name) for name in item.__slots__ if name != without}
+
+
+def _from_space(space: SearchSpace) -> list[_Json]:
+    return [[type(each).__name__, asdict(each)] for each in space.parameters]
+
+
+def _to_space(items: _Json) -> SearchSpace:
+    return SearchSpace(tuple(_to_parameter(kind, content) for kind, content in items))
+
+
+def _to_parameter(kind: str, content: _Json) -> Parameter:
+    if "scaling" in content:
+        content["scaling"] = Scaling(content["scaling"])
+    if "values" in content:
+        content["values"] = tuple(content["values"])
+    parameter: Parameter = _PARAMETERS[kind](**content)
+    return parameter
+
+
+def _from_end(end: End) -> list[_Json]:
+    parameters = dict(end.parameters)
+    return [parameters] if isinstance(end, Abandoned) else [parameters, end.value]
+
+
+def _to_end(item: _Json) -> End:
+    if len(item) == 1:
+        return Abandoned(parameters=item[0])
+    return Told(parameters=item[0], value=item[1])

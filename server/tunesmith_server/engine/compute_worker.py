@@ -1,0 +1,212 @@
+"""A compute worker: a process that holds tuning jobs' optimisers, compiles, and answers asks.
+
+``compute.py`` starts it, with its standard streams as the connection. It is the only module of the
+server that loads the optimiser, and so the compiler: never in the process that answers calls.
+
+All it knows it was told, and can be told again. It ends at once when its standard input does, as
+happens when the server dies, in whatever way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from tunesmith_core import warmup
+from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.objective import Goal
+from tunesmith_core.optimizer import Optimizer
+from tunesmith_core.space.encoding import parse, render
+from tunesmith_core.space.ranges import Configuration, SearchSpace
+from tunesmith_server.domain.history import Abandoned, Told
+from tunesmith_server.engine.compute_messages import (
+    Answer,
+    Ask,
+    Begin,
+    Forget,
+    Learn,
+    Report,
+    Warm,
+    decode,
+    encode,
+)
+
+logger = logging.getLogger(__name__)
+
+_OUTPUT_FD: Final = 1
+_ERRORS_FD: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """Hold one tuning job's optimiser."""
+
+    optimizer: Optimizer
+    is_seeded: bool
+
+
+class Searches:
+    """Hold the optimisers of tuning jobs, and do what messages say.
+
+    Args:
+        is_ready: Tells whether the kernels are compiled. Until they are, tuning jobs without a
+            seed of their own get quasi-random suggestions.
+    """
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
+        self._searches: dict[int, _Search] = {}
+        # Why a tuning job's asks are answered with no configurations, until it is begun anew.
+        self._faults: dict[int, str] = {}
+
+    def begin(self, begin: Begin) -> None:
+        """Make a tuning job's optimiser."""
+        self.forget(begin.job_id)
+        goal = Goal.MAXIMIZE if begin.maximise else Goal.MINIMIZE
+        with self._noting_faults(begin.job_id):
+            optimizer = Optimizer(begin.space, seed=begin.seed, goal=goal)
+            self._searches[begin.job_id] = _Search(optimizer=optimizer, is_seeded=begin.is_seeded)
+
+    def learn(self, news: Learn) -> None:
+        """Tell a tuning job's optimiser of ends."""
+        search = self._searches.get(news.job_id)
+        if search is None:
+            return
+        with self._noting_faults(news.job_id):
+            for end in news.ends:
+                configuration = _configuration(search.optimizer.space, end.parameters)
+                match end:
+                    case Told():
+                        search.optimizer.tell(configuration, end.value)
+                    case Abandoned():
+                        search.optimizer.abandon(configuration)
+
+    def ask(self, ask: Ask) -> Answer:
+        """Give suggestions, or say why there are none."""
+        search, answer = self._searches.get(ask.job_id), Answer(number=ask.number)
+        with self._noting_faults(ask.job_id):
+            if search is None:
+                raise LookupError(f"tuning job {ask.job_id} was not begun here")
+            answer = self._suggest(search, ask)
+        fault = self._faults.get(ask.job_id, "")
+        return Answer(number=ask.number, fault=fault) if fault else answer
+
+    def forget(self, job_id: int) -> None:
+        """Let go of a tuning job's optimiser."""
+        self._searches.pop(job_id, None)
+        self._faults.pop(job_id, None)
+
+    @contextlib.contextmanager
+    def _noting_faults(self, job_id: int) -> Iterator[None]:
+        """Keep one tuning job's trouble, the first of it, from all others."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("tuning job %d: its optimiser broke down", job_id)
+            self._faults.setdefault(job_id, _words(error))
+            self._searches.pop(job_id, None)
+
+    def _suggest(self, search: _Search, ask: Ask) -> Answer:
+        space = search.optimizer.space
+        search.optimizer.set_pending([_configuration(space, each) for each in ask.pending])
+        quasi_random = not search.is_seeded and not self._is_ready()
+        configurations: list[Configuration] = []
+        with contextlib.suppress(SpaceExhausted):
+            configurations += search.optimizer.ask(ask.count, quasi_random=quasi_random)
+        return Answer(
+            number=ask.number,
+            configurations=[
+                {name: render(value) for name, value in configuration.items()}
+                for configuration in configurations
+            ],
+            exhausted=len(configurations) < ask.count,
+        )
+
+
+def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
+    """Serve until standard input ends; never returns.
+
+    Args:
+        warm_up: Has the kernels compiled.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        # What libraries print goes to the log, not into the connection.
+        reports = os.fdopen(os.dup(_OUTPUT_FD), "wb")
+        os.dup2(_ERRORS_FD, _OUTPUT_FD)
+        _serve(reports, warm_up)
+    except BrokenPipeError:
+        pass  # the server is gone
+    except BaseException:
+        logger.exception("a compute worker broke down")
+        os._exit(1)
+    os._exit(0)
+
+
+def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
+    ready, writing = threading.Event(), threading.Lock()
+
+    def report(item: Report) -> None:
+        with writing:
+            reports.write(encode(item))
+            reports.flush()
+
+    def get_ready() -> None:
+        fault = ""
+        try:
+            warm_up()
+        except Exception as error:
+            logger.exception("the kernels can't be compiled")
+            fault = _words(error)
+        # Also after a fault: whoever needs the kernels is then told of it.
+        ready.set()
+        report(Warm(fault=fault))
+
+    # Not bounded by itself: the server sends one tuning job's news and ask at a time.
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), name="reader", daemon=True).start()
+    threading.Thread(target=get_ready, name="warm-up", daemon=True).start()
+    searches = Searches(ready.is_set)
+    while True:
+        match decode(lines.get()):
+            case Begin() as begin:
+                searches.begin(begin)
+            case Learn() as news:
+                searches.learn(news)
+            case Ask() as ask:
+                report(searches.ask(ask))
+            case Forget(job_id=job_id):
+                searches.forget(job_id)
+            case Answer() | Warm() as other:
+                raise ValueError(f"{other} is for a worker to say")
+
+
+def _read(lines: queue.SimpleQueue[bytes]) -> None:
+    """Take in lines, also while something is computed; the end of them is the end of the process."""
+    with open(0, "rb", closefd=False) as messages:
+        for line in messages:
+            lines.put(line)
+    os._exit(0)
+
+
+def _configuration(space: SearchSpace, texts: Mapping[str, str]) -> Configuration:
+    return {each.name: parse(each, texts[each.name]) for each in space.parameters}
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Suggestions of an optimiser that learns from what trials gave, on a compute worker.
+
+Before it is asked, the optimiser is told what is new in the store: only that, while it is on the
+same process and was told all before; everything from the beginning otherwise. Both come to the
+same suggestion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tunesmith_server.domain.errors import StoreUnavailable
+from tunesmith_server.domain.events import SuggestionsArrived
+from tunesmith_server.domain.history import Knowledge, News, learn
+from tunesmith_server.domain.tuning_job import JobSpec
+from tunesmith_server.engine.compute import Connection, Worker, WorkerLost
+from tunesmith_server.engine.compute_messages import Answer, Begin, Forget, Learn, Message
+from tunesmith_server.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: An ask is tried so often; a worker that died each time will die again.
+_ATTEMPTS: Final = 3
+#: Pause before the store is read again after it could not be.
+_RETRY_PAUSE_S: Final = 0.5
+#: One turn of the worker gives at most so many, so that other tuning jobs have theirs.
+_COUNT_PER_TURN: Final = 8
+#: Ends told in one message.
+_ENDS_PER_MESSAGE: Final = 500
+
+
+class SuggestionFault(Exception):
+    """The optimiser can't suggest; the tuning job can't go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """Say what the optimiser knows, and where it is.
+
+    Attributes:
+        connection: The process that has it.
+        knowledge: What it was told.
+        next_index: Its next suggestion is launched under this index, if all before were launched.
+    """
+
+    connection: Connection
+    knowledge: Knowledge
+    next_index: int
+
+
+class ModelSuggester:
+    """Answer one tuning job's asks from an optimiser, one at a time."""
+
+    def __init__(self, spec: JobSpec, *, job_id: int, store: Store, worker: Worker) -> None:
+        self._spec = spec
+        self._job_id = job_id
+        self._store = store
+        self._worker = worker
+        self._told: _Told | None = None
+        self._is_closed = False
+
+    async def suggest(self, *, first_index: int, count: int) -> SuggestionsArrived:
+        """Give configurations for launches from ``first_index`` on, at least one if any is left.
+
+        Raises:
+            SuggestionFault: The optimiser broke down.
+        """
+        lost = 0
+        while True:
+            try:
+                answer = await self._ask(first_index, min(count, _COUNT_PER_TURN))
+            except WorkerLost as error:
+                lost += 1
+                if lost == _ATTEMPTS:
+                    message = f"the compute worker was lost {lost} times, at last because {error}"
+                    raise SuggestionFault(message) from None
+            except StoreUnavailable as error:
+                logger.warning("%s: %s; trying again", self._spec.name, error)
+                await asyncio.sleep(_RETRY_PAUSE_S)
+            else:
+                if answer is not None:
+                    return _arrived(answer)
+
+    def close(self) -> None:
+        """Have the worker let go of the optimiser."""
+        self._is_closed = True
+        self._worker.post(Forget(job_id=self._job_id))
+
+    async def _ask(self, first_index: int, count: int) -> Answer | None:
+        """Tell what is new, and ask; None: it was not possible at once, and nobody is to blame."""
+        connection = await self._worker.connection()
+        told, self._told = self._told, None  # until it has answered, nobody knows what it knows
+        if told is not None and (told.connection, told.next_index) != (connection, first_index):
+            told = None
+        news = await self._news(Knowledge() if told is None else told.knowledge)
+        if news is None:
+            return None  # and all is told from the beginning
+        if self._spec.is_seeded and news.knowledge.has_value and not connection.is_warm:
+            # Without a value known there is no model, and so no kernel is used.
+            await connection.warmed()
+            return None  # the history may have gone on
+        async with connection.turn:
+            if connection.is_lost:
+                return None
+            answer = await connection.ask(
+                [*self._first_words(told), *self._lessons(news)],
+                job_id=self._job_id,
+                pending=news.pending,
+                count=count,
+            )
+        if self._is_closed:
+            connection.post(Forget(job_id=self._job_id))
+        if answer.fault:
+            raise SuggestionFault(answer.fault)
+        self._told = _Told(
+            connection=connection,
+            knowledge=news.knowledge,
+            next_index=first_index + len(answer.configurations),
+        )
+        return answer
+
+    async def _news(self, knowledge: Knowledge) -> News | None:
+        first_index = knowledge.first_unknown
+        return learn(knowledge, await self._store.outcomes(self._job_id, first_index=first_index))
+
+    def _first_words(self, told: _Told | None) -> Sequence[Message]:
+        if told is not None:
+            return ()
+        begin = Begin(
+            job_id=self._job_id,
+            space=self._spec.space,
+            seed=self._spec.seed,
+            maximise=self._spec.goal.maximise,
+            is_seeded=self._spec.is_seeded,
+        )
+        return (begin,)
+
+    def _lessons(self, news: News) -> Iterator[Message]:
+        for start in range(0, len(news.ends), _ENDS_PER_MESSAGE):
+            ends = news.ends[start : start + _ENDS_PER_MESSAGE]
+            yield Learn(job_id=self._job_id, ends=ends)
+
+
+def _arrived(answer: Answer) -> SuggestionsArrived:
+    return SuggestionsArrived(
+        configurations=tuple(answer.configurations), exhausted=answer.exhausted
+    )

@@ -1,0 +1,75 @@
+"""What the server and its compute workers say comes over as it was meant, floats to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.server.domain.job_specs import SPACE
+from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
+from tunesmith_server.domain.history import Abandoned, Told
+from tunesmith_server.engine.compute_messages import (
+    Answer,
+    Ask,
+    Begin,
+    Forget,
+    Learn,
+    Message,
+    Report,
+    Warm,
+    decode,
+    encode,
+)
+
+ODD_SPACE = SearchSpace(
+    (
+        Continuous(name="ünïcode\n", lo=0.1 + 0.2, hi=5e300, scaling=Scaling.LINEAR),
+        Integer(name="", lo=-(2**63), hi=2**63 - 1),
+        Categorical(name="c", values=('"', "\\", "\ud7ff", " ")),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Begin(job_id=1, space=SPACE, seed=2**63 - 1, maximise=True, is_seeded=False),
+        Begin(job_id=2**40, space=ODD_SPACE, seed=0, maximise=False, is_seeded=True),
+        Begin(job_id=3, space=SearchSpace(()), seed=0, maximise=False, is_seeded=True),
+        Learn(job_id=1, ends=[]),
+        Learn(
+            job_id=1,
+            ends=[
+                Told(parameters={"a": "1"}, value=1.5),
+                Told(parameters={"a": "2"}, value=None),
+                Abandoned(parameters={"a": "\n"}),
+            ],
+        ),
+        Ask(number=7, job_id=1, pending=[{"a": "1"}, {}], count=3),
+        Forget(job_id=1),
+        Answer(number=7, configurations=[{"a": "1"}], exhausted=True),
+        Answer(number=7, configurations=[], fault="ValueError: no"),
+        Warm(),
+        Warm(fault="ImportError: no numba"),
+    ],
+)
+def test_a_message_comes_over_in_one_line(item: Message | Report) -> None:
+    line = encode(item)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode(line) == item
+
+
+@settings(deadline=None, derandomize=True)
+@given(value=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_value_comes_over_to_the_last_bit(value: float) -> None:
+    sent = Learn(job_id=1, ends=[Told(parameters={}, value=value)])
+    got = decode(encode(sent))
+    assert repr(got) == repr(sent)
+
+
+@pytest.mark.parametrize("line", [b"", b"hello\n", b"[]\n", b'["Nothing",{}]\n', b'["Ask",{}]\n'])
+def test_anything_else_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="not a message of compute workers"):
+        decode(line)

@@ -1,0 +1,141 @@
+"""The worker's side, without its process: optimisers by tuning job, each with its own troubles."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.server.domain.job_specs import SMALL_SPACE, SPACE
+from tunesmith_core.objective import Goal
+from tunesmith_core.optimizer import Optimizer
+from tunesmith_core.space.encoding import render
+from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.history import Abandoned, End, Told
+from tunesmith_server.engine.compute_messages import Answer, Ask, Begin, Learn
+from tunesmith_server.engine.compute_worker import Searches
+
+# The kernels may have to be compiled.
+pytestmark = pytest.mark.timeout(120)
+
+Texts = dict[str, str]
+
+
+def begin(
+    job_id: int = 1, *, space: SearchSpace = SPACE, seed: int = 3, is_seeded: bool = False
+) -> Begin:
+    return Begin(job_id=job_id, space=space, seed=seed, maximise=True, is_seeded=is_seeded)
+
+
+def ask(job_id: int = 1, *, pending: tuple[Texts, ...] = (), count: int = 1) -> Ask:
+    return Ask(number=5, job_id=job_id, pending=pending, count=count)
+
+
+def never_warm() -> Searches:
+    return Searches(lambda: False)
+
+
+def texts(answer: Answer) -> list[Texts]:
+    assert answer.fault == ""
+    assert answer.number == 5
+    return [dict(each) for each in answer.configurations]
+
+
+def rendered(optimizer: Optimizer, *, count: int = 1, quasi_random: bool = False) -> list[Texts]:
+    found = optimizer.ask(count, quasi_random=quasi_random)
+    return [{name: render(value) for name, value in each.items()} for each in found]
+
+
+def known(configurations: list[Texts]) -> tuple[End, ...]:
+    """Give each configuration its depth as its value, but for two that say less."""
+    ends = [Told(parameters=each, value=float(each["depth"])) for each in configurations]
+    return (
+        *ends[:-2],
+        Told(parameters=configurations[-2], value=None),
+        Abandoned(parameters=configurations[-1]),
+    )
+
+
+def test_answers_are_those_of_the_optimiser() -> None:
+    optimizer = Optimizer(SPACE, seed=3, goal=Goal.MAXIMIZE)
+    searches = Searches(lambda: True)
+    searches.begin(begin())
+    first = texts(searches.ask(ask(count=8)))
+    asked = optimizer.ask(8)
+    assert first == [{name: render(value) for name, value in each.items()} for each in asked]
+    for end, configuration in zip(known(first), asked, strict=True):
+        match end:
+            case Told(value=value):
+                optimizer.tell(configuration, value)
+            case Abandoned():
+                optimizer.abandon(configuration)
+    searches.learn(Learn(job_id=1, ends=known(first)))
+    second = texts(searches.ask(ask(count=2)))
+    assert second == rendered(optimizer, count=2)
+    third = texts(searches.ask(ask(pending=tuple(second))))
+    assert third == rendered(optimizer)
+
+
+@pytest.mark.parametrize("is_seeded", [False, True])
+def test_only_without_a_seed_of_its_own_a_job_takes_quasi_random_suggestions_meanwhile(
+    *, is_seeded: bool
+) -> None:
+    first = texts(_ask_anew(never_warm(), is_seeded=is_seeded, ends=(), count=8))
+    ends = known(first)
+    cold = texts(_ask_anew(never_warm(), is_seeded=is_seeded, ends=ends, count=1))
+    warm = texts(_ask_anew(Searches(lambda: True), is_seeded=is_seeded, ends=ends, count=1))
+    assert (cold == warm) == is_seeded
+    design = Optimizer(SPACE, seed=3)
+    if not is_seeded:
+        assert cold == [rendered(design, count=9, quasi_random=True)[-1]]
+
+
+def _ask_anew(searches: Searches, *, is_seeded: bool, ends: tuple[End, ...], count: int) -> Answer:
+    searches.begin(begin(is_seeded=is_seeded))
+    searches.learn(Learn(job_id=1, ends=ends))
+    return searches.ask(ask(count=count))
+
+
+def test_a_small_space_is_used_up() -> None:
+    searches = never_warm()
+    searches.begin(begin(space=SMALL_SPACE))
+    some = searches.ask(ask(count=4))
+    assert not some.exhausted
+    rest = searches.ask(ask(count=4, pending=tuple(texts(some))))
+    assert rest.exhausted
+    assert len({tuple(each.items()) for each in texts(some) + texts(rest)}) == 6
+    nothing = searches.ask(ask(pending=(*texts(some), *texts(rest))))
+    assert (nothing.configurations, nothing.exhausted, nothing.fault) == ([], True, "")
+
+
+def test_tuning_jobs_do_not_mix() -> None:
+    searches, alone = never_warm(), never_warm()
+    for job_id in (1, 2):
+        searches.begin(begin(job_id, seed=job_id))
+    alone.begin(begin(2, seed=2))
+    one, two = (texts(searches.ask(ask(job_id, count=3))) for job_id in (1, 2))
+    assert one != two
+    assert two == texts(alone.ask(ask(2, count=3)))
+
+
+def test_one_that_was_not_begun_is_answered_with_a_fault_and_can_be_begun() -> None:
+    searches = never_warm()
+    searches.learn(Learn(job_id=1, ends=()))
+    assert searches.ask(ask()).fault == "LookupError: tuning job 1 was not begun here"
+    searches.begin(begin())
+    assert len(texts(searches.ask(ask()))) == 1
+    searches.forget(1)
+    searches.forget(1)
+    assert searches.ask(ask()).fault
+
+
+@pytest.mark.parametrize("wrong", [{"depth": "0"}, {"depth": "3.5"}, {"booster": "bush"}])
+def test_an_end_that_is_not_of_the_space_breaks_that_tuning_job_alone(wrong: Texts) -> None:
+    searches = never_warm()
+    searches.begin(begin(1))
+    searches.begin(begin(2))
+    (right,) = texts(searches.ask(ask(1)))
+    searches.learn(Learn(job_id=1, ends=[Told(parameters={**right, **wrong}, value=1.0)]))
+    answer = searches.ask(ask(1))
+    assert answer.configurations == ()
+    assert answer.fault.startswith("SpaceError: ")
+    assert next(iter(wrong)) in answer.fault
+    assert len(texts(searches.ask(ask(2)))) == 1
