@@ -32,7 +32,9 @@ def modules_loaded_by(*imports: str) -> set[str]:
 @pytest.mark.parametrize(
     ("imported", "unwanted"),
     [
-        ("tunesmith", COMPILERS | NUMERICAL | WIRE | {"asyncio", "tunesmith_server"}),
+        ("tunesmith", COMPILERS | NUMERICAL | WIRE | {"asyncio", "rich", "tunesmith_server"}),
+        ("tunesmith.space", COMPILERS | NUMERICAL | WIRE | {"asyncio", "rich", "tunesmith_server"}),
+        ("tunesmith.tuning", COMPILERS | WIRE | {"rich", "tunesmith_server"}),
         ("tunesmith.sync", COMPILERS | NUMERICAL | {"tunesmith_core", "tunesmith_server"}),
         ("tunesmith.runner", COMPILERS | NUMERICAL | {"tunesmith_core", "tunesmith_server"}),
         ("tunesmith_server.cli", COMPILERS | NUMERICAL | WIRE | {"pydantic", "rich"}),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 import pytest
 
 PUBLIC = {
     "tunesmith": {
         "AccessDenied",
+        "AllTrialsFailed",
         "Client",
         "Conflict",
         "DeadlineExceeded",
@@ -16,19 +18,32 @@ PUBLIC = {
         "InvalidState",
         "Job",
         "NotServed",
+        "Optimizer",
+        "Outcome",
         "ResourceInUse",
         "ResourceLimitExceeded",
         "ResourceNotFound",
         "ServerFailure",
         "ServerUnavailable",
+        "SpaceError",
+        "SpaceExhausted",
         "Throttled",
+        "Trial",
         "TunesmithError",
         "Violation",
         "aio",
         "aws_json",
+        "choice",
         "connect",
         "from_aws",
+        "integers",
+        "log_integers",
+        "log_uniform",
+        "maximize",
+        "minimize",
+        "reverse_log_uniform",
         "to_aws",
+        "uniform",
     },
     "tunesmith.runner": {
         "MetricPatternError",
@@ -57,6 +72,13 @@ def test_every_public_name_is_there(module_name: str) -> None:
     module = importlib.import_module(module_name)
     missing = [name for name in PUBLIC[module_name] if getattr(module, name, None) is None]
     assert missing == []
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    # Importing a module sets its name in the package, over whatever has the same name there.
+    tunesmith = importlib.import_module("tunesmith")
+    modules = {module.name for module in pkgutil.iter_modules(tunesmith.__path__)}
+    assert modules & PUBLIC["tunesmith"] == {"aio", "aws_json"}
 
 
 def test_what_is_not_public_is_missed_in_plain_words() -> None:

@@ -1,7 +1,8 @@
-"""Tune hyperparameters with a Tunesmith server: the client's public names.
+"""Tune hyperparameters, in this process or with a Tunesmith server: all public names.
 
-``connect`` for ordinary programs, ``tunesmith.aio.connect`` for those that run on asyncio.
-Importing this loads neither gRPC nor anything numerical: names are loaded when they are used.
+``minimize``, ``maximize`` and ``Optimizer`` need no server. ``connect`` is the client for ordinary
+programs, ``tunesmith.aio.connect`` for those that run on asyncio. Importing this loads neither
+gRPC nor anything numerical: names are loaded when they are used.
 """
 
 from __future__ import annotations
@@ -28,10 +29,22 @@ from tunesmith.errors import (
 if TYPE_CHECKING:
     from tunesmith import aio, aws_json
     from tunesmith.aws_json import from_aws, to_aws
+    from tunesmith.optimizer import Optimizer, Trial
+    from tunesmith.space import (
+        choice,
+        integers,
+        log_integers,
+        log_uniform,
+        reverse_log_uniform,
+        uniform,
+    )
     from tunesmith.sync import Client, Job, connect
+    from tunesmith.tuning import AllTrialsFailed, Outcome, maximize, minimize
+    from tunesmith_core.errors import SpaceError, SpaceExhausted
 
 __all__ = [
     "AccessDenied",
+    "AllTrialsFailed",
     "Client",
     "Conflict",
     "DeadlineExceeded",
@@ -39,27 +52,54 @@ __all__ = [
     "InvalidState",
     "Job",
     "NotServed",
+    "Optimizer",
+    "Outcome",
     "ResourceInUse",
     "ResourceLimitExceeded",
     "ResourceNotFound",
     "ServerFailure",
     "ServerUnavailable",
+    "SpaceError",
+    "SpaceExhausted",
     "Throttled",
+    "Trial",
     "TunesmithError",
     "Violation",
     "aio",
     "aws_json",
+    "choice",
     "connect",
     "from_aws",
+    "integers",
+    "log_integers",
+    "log_uniform",
+    "maximize",
+    "minimize",
+    "reverse_log_uniform",
     "to_aws",
+    "uniform",
 ]
 
 _MODULE_OF = {
+    "AllTrialsFailed": "tunesmith.tuning",
     "Client": "tunesmith.sync",
     "Job": "tunesmith.sync",
+    "Optimizer": "tunesmith.optimizer",
+    "Outcome": "tunesmith.tuning",
+    "SpaceError": "tunesmith_core.errors",
+    "SpaceExhausted": "tunesmith_core.errors",
+    "Trial": "tunesmith.optimizer",
+    "choice": "tunesmith.space",
     "connect": "tunesmith.sync",
     "from_aws": "tunesmith.aws_json",
+    "integers": "tunesmith.space",
+    "log_integers": "tunesmith.space",
+    "log_uniform": "tunesmith.space",
+    "maximize": "tunesmith.tuning",
+    "minimize": "tunesmith.tuning",
+    "reverse_log_uniform": "tunesmith.space",
     "to_aws": "tunesmith.aws_json",
+    "uniform": "tunesmith.space",
 }
 
 
