@@ -307,6 +307,7 @@ async def test_a_stream_that_reached_its_age_is_opened_anew(service: FakeTuningS
     assert service.calls[1].request.after_sequence == 1
 
 
+@pytest.mark.timeout(60)
 async def test_a_watch_gives_up_when_the_server_stays_away(
     service: FakeTuningService, client: tunesmith.aio.AsyncClient
 ) -> None:

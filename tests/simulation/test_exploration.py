@@ -58,6 +58,7 @@ def explore(monkeypatch: pytest.MonkeyPatch, *, jobs: int, give_up_after: int) -
     return reachable(job_spec(jobs=jobs, parallel=2, max_runtime=timedelta(hours=1)))
 
 
+@pytest.mark.timeout(60)
 def test_every_entry_of_the_tables_happens(
     monkeypatch: pytest.MonkeyPatch, moves: set[Move]
 ) -> None:
