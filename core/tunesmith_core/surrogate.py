@@ -38,8 +38,8 @@ class FitSettings:
     first: int = 4
     growth: int = 24
     evaluations: int = 30
-    subset: int = 300
-    window: int = 256
+    subset: int = 200
+    window: int = 160
     prior: PriorSettings = field(default_factory=PriorSettings)
 
 
