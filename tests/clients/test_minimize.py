@@ -250,7 +250,8 @@ threading.Thread(target=lambda: (sys.stdin.readline(), go_on.set()), daemon=True
 
 def fn(parameters):
     if next(calls):
-        print("runs", flush=True)
+        sys.stdout.write("runs\\n")  # at once: two threads do
+        sys.stdout.flush()
         go_on.wait()
     return parameters["n"]
 
@@ -282,7 +283,10 @@ def test_an_interrupt_waits_for_running_trials_and_a_second_one_does_not(times: 
                 assert process.returncode == 0
             else:
                 process.send_signal(signal.SIGINT)
-                assert process.wait(60) == -signal.SIGINT
+                errors = process.stderr.read()
+                process.wait(60)
+                assert errors.endswith("KeyboardInterrupt\n")
+                assert process.returncode == -signal.SIGINT, errors
         finally:
             process.kill()
 
