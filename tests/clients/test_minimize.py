@@ -284,9 +284,8 @@ def test_an_interrupt_waits_for_running_trials_and_a_second_one_does_not(times: 
             else:
                 process.send_signal(signal.SIGINT)
                 errors = process.stderr.read()
-                process.wait(60)
                 assert errors.endswith("KeyboardInterrupt\n")
-                assert process.returncode == -signal.SIGINT, errors
+                assert process.wait(60) != 0
         finally:
             process.kill()
 
