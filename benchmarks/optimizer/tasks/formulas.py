@@ -1,8 +1,8 @@
-"""Evaluate classic test functions, and two made up for categories, by formula.
+"""Evaluate classic test functions, and three made up for categories, by formula.
 
 Where the textbook's optimum lies in the middle of the ranges, or at equal coordinates, the function
 is moved: `_moved` draws the place once, from the function's name. Sources: Surjanovic & Bingham,
-Virtual Library of Simulation Experiments, for all but `catalogue30` and `recipe30`.
+Virtual Library of Simulation Experiments, for all but `catalogue30`, `recipe30` and `workshop12`.
 """
 
 from __future__ import annotations
@@ -191,6 +191,33 @@ def _recipe30(task: Task) -> _Function:
     return value, None
 
 
+def _workshop12(task: Task) -> _Function:
+    """Give costs of choices that add up, and amounts whose best depends on some of the choices."""
+    rng = _rng(task)
+    suppliers, processes, finishes = (task.space[index].values for index in range(3))
+    price = rng.permutation(np.linspace(0, 1.5, len(suppliers)))
+    fee = rng.permutation(np.linspace(0, 1, len(processes)))
+    quality = rng.permutation([0.0, 0.1, 0.4])
+    best_pieces = rng.integers(3, 38, size=len(suppliers))
+    best_heat = rng.uniform(0.1, 0.9, size=len(processes))
+    best_shifts = rng.integers(1, 8, size=len(processes))
+    best_speed = rng.uniform(-2.5, -0.5)
+
+    def value(configuration: Configuration) -> float:
+        supplier = suppliers.index(str(configuration["supplier"]))
+        process = processes.index(str(configuration["process"]))
+        finish = finishes.index(str(configuration["finish"]))
+        pieces = (float(configuration["pieces"]) - float(best_pieces[supplier])) / 20
+        shifts = abs(float(configuration["shifts"]) - float(best_shifts[process])) / 4
+        speed = math.log10(float(configuration["speed"])) - float(best_speed)
+        heat = float(configuration["heat"]) - float(best_heat[process])
+        pressure = float(configuration["pressure"]) - 0.5 * float(configuration["heat"]) - 0.3
+        cost = float(price[supplier]) + float(fee[process]) + float(quality[finish])
+        return cost + pieces**2 + 0.5 * shifts + speed**2 + 3 * heat**2 + abs(pressure)
+
+    return value, None
+
+
 def _moved(
     task: Task, function: Callable[[F64], float], *, at: float
 ) -> Callable[[Configuration], float]:
@@ -224,5 +251,6 @@ _FUNCTIONS: dict[str, Callable[[Task], _Function]] = {
     "recipe30": _recipe30,
     "stepped-levy": _stepped_levy,
     "styblinski-tang": _styblinski_tang,
+    "workshop12": _workshop12,
     "zakharov": _zakharov,
 }

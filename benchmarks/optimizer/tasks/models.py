@@ -109,6 +109,16 @@ def _sgd(configuration: Configuration) -> _Estimator:
     return linear.SGDClassifier(**configuration, max_iter=5, tol=None, random_state=0)
 
 
+def _neighbours(configuration: Configuration) -> _Estimator:
+    """Cut the features to principal components, then ask the nearest neighbours."""
+    settings = dict(configuration)
+    components = import_module("sklearn.decomposition").PCA(
+        settings.pop("components"), whiten=settings.pop("whiten") == "yes", random_state=0
+    )
+    neighbours = import_module("sklearn.neighbors").KNeighborsClassifier(**settings)
+    return import_module("sklearn.pipeline").make_pipeline(components, neighbours)
+
+
 def _log_loss(estimator: _Estimator, x: F64, y: F64, x_test: F64, y_test: F64) -> float:
     estimator.fit(x, y)
     chances = np.clip(estimator.predict_proba(x_test), 1e-4, 1)
@@ -135,11 +145,23 @@ def _squared_error(estimator: _Estimator, x: F64, y: F64, x_test: F64, y_test: F
 
 def _data(name: str, rows: int) -> tuple[F64, F64]:
     """Load, shuffle, cut and standardise a data set."""
-    loaded = getattr(import_module("sklearn.datasets"), f"load_{name}")()
-    chosen = np.random.default_rng(0).permutation(len(loaded.target))[:rows]
-    x = loaded.data[chosen].astype(np.float64)
+    data_sets = import_module("sklearn.datasets")
+    if name == "made_up":
+        data, target = data_sets.make_classification(
+            n_samples=rows,
+            n_features=20,
+            n_informative=8,
+            n_classes=4,
+            flip_y=0.05,
+            class_sep=1.5,
+            random_state=0,
+        )
+    else:
+        data, target = getattr(data_sets, f"load_{name}")(return_X_y=True)
+    chosen = np.random.default_rng(0).permutation(len(target))[:rows]
+    x = data[chosen].astype(np.float64)
     spread = x.std(axis=0)
-    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1), loaded.target[chosen]
+    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1), target[chosen]
 
 
 def _folds(x: F64, y: F64, *, classes: bool) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -152,11 +174,15 @@ _Build: TypeAlias = Callable[[Configuration], _Estimator]
 _Loss: TypeAlias = Callable[[_Estimator, F64, F64, F64, F64], float]
 _MODELS: dict[str, tuple[_Build, str, int, _Loss]] = {
     "boosting-breast-cancer": (_boosting, "breast_cancer", 300, _log_loss),
+    "boosting-iris": (_boosting, "iris", 150, _log_loss),
     "boosting-wine": (_boosting, "wine", 178, _log_loss),
     "forest-diabetes": (_forest_regressor, "diabetes", 300, _squared_error),
     "forest-digits": (_forest_classifier, "digits", 500, _log_loss),
+    "forest-made-up": (_forest_classifier, "made_up", 400, _log_loss),
     "kernel-ridge-diabetes": (_WeightedKernelRidge, "diabetes", 300, _squared_error),
     "mlp-breast-cancer": (_mlp, "breast_cancer", 300, _log_loss),
+    "neighbours-made-up": (_neighbours, "made_up", 400, _error),
+    "sgd-breast-cancer": (_sgd, "breast_cancer", 400, _error),
     "sgd-digits": (_sgd, "digits", 600, _error),
     "svc-breast-cancer": (_svc, "breast_cancer", 300, _hinge_loss),
     "svc-iris": (_svc, "iris", 150, _hinge_loss),

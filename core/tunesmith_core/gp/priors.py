@@ -2,9 +2,11 @@ r"""Say what is believed of the hyperparameters before there are observations.
 
 All are normal on the logarithms, so the log density is a parabola:
 
-- length-scales: a level that all share, and each one's own distance from it. Most objectives vary
-  about as fast along one coordinate as along another, so that a coordinate is not taken to be
-  without effect just because few observations say nothing of it. The level grows with
+- length-scales: a level that all numeric coordinates share, and each one's own distance from it.
+  Most objectives vary about as fast along one coordinate as along another, so that a coordinate is
+  not taken to be without effect just because few observations say nothing of it. Categorical
+  coordinates share a level of their own: close to an optimum numeric length-scales become short,
+  which does not mean that one value of a category says nothing of another. Both grow with
   :math:`\tfrac12 \ln d`, which keeps the surrogate's complexity about the same in any dimension.
   Source of that: Hvarfner, Hellsten & Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
   High Dimensions", section 4. Independent length-scales, as they have them, were measured worse.
@@ -16,6 +18,7 @@ All are normal on the logarithms, so the log density is a parabola:
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith_core.gp.parameters import Layout
 from tunesmith_core.space.scaling import F64
@@ -32,16 +35,15 @@ class Prior:
     """Hold means, standard deviations and bounds of the logarithms, each (size,).
 
     Attributes:
-        lengths: How many of them, the first ones, are length-scales.
-        shared: What the shared level takes off the length-scales' precision.
+        groups: Indices of length-scales that share a level, and what that takes off their
+            precision.
         mean: Means.
         deviation: Standard deviations; of the length-scales, from the shared level.
         lower: Lower bounds.
         upper: Upper bounds.
     """
 
-    lengths: int
-    shared: float
+    groups: tuple[tuple[NDArray[np.intp], float], ...]
     mean: F64
     deviation: F64
     lower: F64
@@ -51,10 +53,9 @@ class Prior:
         """Give the log density, up to a constant, and its gradient (size,)."""
         z = theta - self.mean
         pull = z / self.deviation**2
-        d = self.lengths
-        total = z[:d].sum()
-        # Woodbury: the inverse of s² I + t² 1 1^T.
-        pull[:d] -= total * self.shared
+        for group, shared in self.groups:
+            # Woodbury: the inverse of s² I + t² 1 1^T.
+            pull[group] -= z[group].sum() * shared
         return -0.5 * float(z @ pull), -pull
 
 
@@ -66,6 +67,7 @@ class PriorSettings:
         ls_mean: Mean of the length-scales' logarithms in one dimension.
         ls_common: Standard deviation of the level that they share.
         ls_deviation: Standard deviation of each one from the level.
+        categorical_ls_deviation: The same of categorical coordinates.
         warp_deviation: Standard deviation of the exponents' logarithms.
         learned_warp_deviation: The same where the scaling is to be learned.
         noise_mean: Mean of the noise variance's logarithm.
@@ -76,6 +78,7 @@ class PriorSettings:
     ls_mean: float = -0.25
     ls_common: float = 1.0
     ls_deviation: float = 0.7
+    categorical_ls_deviation: float = 1.0
     warp_deviation: float = 0.1
     learned_warp_deviation: float = 0.75
     noise_mean: float = -7.0
@@ -87,18 +90,24 @@ def prior_of(layout: Layout, settings: PriorSettings) -> Prior:
     """Lay the prior out for a space."""
     d, w = layout.dimensions, len(layout.warped)
     ls_mean = settings.ls_mean + 0.5 * np.log(max(d, 1))
-    own, common = settings.ls_deviation**2, settings.ls_common**2
+    categorical = layout.categorical
+    own = np.where(categorical, settings.categorical_ls_deviation, settings.ls_deviation)
     warp = np.where(layout.unscaled, settings.learned_warp_deviation, settings.warp_deviation)
     widest = 4.0 * warp
     return Prior(
-        lengths=d,
-        shared=common / (own * (own + d * common)) if d else 0.0,
-        mean=np.concatenate([np.full(d, ls_mean), np.zeros(2 * w), [settings.noise_mean]]),
-        deviation=np.concatenate(
-            [np.full(d, settings.ls_deviation), warp, warp, [settings.noise_deviation]]
+        groups=tuple(
+            (group, _shared_precision(own[group[0]], settings.ls_common, len(group)))
+            for group in (np.flatnonzero(categorical), np.flatnonzero(~categorical))
+            if len(group)
         ),
+        mean=np.concatenate([np.full(d, ls_mean), np.zeros(2 * w), [settings.noise_mean]]),
+        deviation=np.concatenate([own, warp, warp, [settings.noise_deviation]]),
         lower=np.concatenate(
             [np.full(d, np.log(MIN_LS)), -widest, -widest, [np.log(settings.noise_lower)]]
         ),
         upper=np.concatenate([np.full(d, np.log(MAX_LS)), widest, widest, [np.log(MAX_NOISE)]]),
     )
+
+
+def _shared_precision(own: float, common: float, count: int) -> float:
+    return common**2 / (own**2 * (own**2 + count * common**2))

@@ -11,23 +11,28 @@ from tunesmith_core.gp.priors import PriorSettings, prior_of
 from tunesmith_core.space.scaling import F64
 
 SETTINGS = PriorSettings(
-    ls_mean=0.3, ls_common=1.3, ls_deviation=0.6, warp_deviation=0.4, noise_deviation=1.7
+    ls_mean=0.3,
+    ls_common=1.3,
+    ls_deviation=0.6,
+    categorical_ls_deviation=0.9,
+    warp_deviation=0.4,
+    noise_deviation=1.7,
 )
 
 
 def exact_log_density(theta: F64, mean: F64, layout: Layout) -> float:
-    """The density of one normal distribution whose length-scales have a share in common."""
-    d = layout.dimensions
+    """The density of one normal distribution: length-scales of a sort have a share in common."""
+    d, categorical = layout.dimensions, layout.categorical
     warp = np.where(layout.unscaled, SETTINGS.learned_warp_deviation, SETTINGS.warp_deviation)
     variance = np.concatenate(
         [
-            np.full(d, SETTINGS.ls_deviation**2),
+            np.where(categorical, SETTINGS.categorical_ls_deviation, SETTINGS.ls_deviation) ** 2,
             np.tile(warp**2, 2),
             [SETTINGS.noise_deviation**2],
         ]
     )
     covariance = np.diag(variance)
-    covariance[:d, :d] += SETTINGS.ls_common**2
+    covariance[:d, :d] += SETTINGS.ls_common**2 * (categorical[:, None] == categorical)
     return float(multivariate_normal(mean, covariance).logpdf(theta))
 
 
