@@ -177,7 +177,7 @@ class Writer:
     def _news(self, sequence: int) -> tuple[SaveMeasurement, Announce]:
         """Take in one value, and give what is written beside the trial's row."""
         value = 1.0 / sequence
-        self._trial = self._trial.measured("validation:loss", value, AT)
+        self._trial = self._trial.measured("validation:loss", value, AT, step=sequence)
         metric = event_pb2.MetricEmitted(
             training_job_name=self._trial.name,
             metric_name="validation:loss",

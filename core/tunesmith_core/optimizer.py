@@ -84,7 +84,8 @@ class Optimizer:
         self._x: list[F64] = []
         self._values: list[float] = []
         self._pending: dict[_Row, Configuration] = {}
-        self._known: set[_Row] = set()
+        self._ended: set[_Row] = set()
+        self._known: set[_Row] = set()  # ended or pending
 
     @property
     def pending(self) -> list[Configuration]:
@@ -129,8 +130,7 @@ class Optimizer:
         """
         (point,) = to_unit(self.space, [configuration])
         row = self._row(configuration)
-        self._pending.pop(row, None)
-        self._known.add(row)
+        self._end(row)
         self._x.append(point)
         self._values.append(minimised(value, self.goal))
 
@@ -143,21 +143,32 @@ class Optimizer:
             SpaceError: The configuration is not one of the space.
         """
         to_unit(self.space, [configuration])
-        row = self._row(configuration)
-        self._pending.pop(row, None)
-        self._known.add(row)
+        self._end(self._row(configuration))
 
     def set_pending(self, configurations: Sequence[Configuration]) -> None:
         """Replace the pending configurations, in order.
+
+        One that was pending, is not any more and has not ended is taken back, as if it had never
+        been asked for.
 
         Raises:
             SpaceError: One is not of the space.
         """
         if configurations:
             to_unit(self.space, configurations)
+        before = set(self._pending) - self._ended
         self._pending = {}
         for configuration in configurations:
             self._hold(configuration)
+        taken_back = before.difference(self._pending)
+        if taken_back:
+            self._known -= taken_back
+            self._design_index = 0  # it may have passed over them
+
+    def _end(self, row: _Row) -> None:
+        self._pending.pop(row, None)
+        self._ended.add(row)
+        self._known.add(row)
 
     def _hold(self, configuration: Configuration) -> None:
         row = self._row(configuration)
@@ -218,7 +229,7 @@ class Optimizer:
             configuration = self._design.configuration(self._design_index)
             if self._row(configuration) not in self._known:
                 return configuration
-            # Nothing known is ever forgotten, so that what was passed over stays so.
+            # What was passed over stays so until something known is taken back.
             self._design_index += 1
 
 

@@ -27,11 +27,13 @@ from tunesmith.v1 import (
 )
 from tunesmith_server.domain.validation import warm_up
 from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.callers import Callers
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.embedded_runner import EmbeddedRunner
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
 from tunesmith_server.engine.jobs import Jobs
+from tunesmith_server.engine.leases import Leases
 from tunesmith_server.engine.watch import Watch
 from tunesmith_server.services.interceptors import ErrorInterceptor
 from tunesmith_server.services.messages import Messages
@@ -86,11 +88,13 @@ async def run_server(
             assigner=Assigner(site=settings.site, stop_grace=settings.stop_grace, clock=_now),
             settings=settings.fleet,
         )
+        leases = Leases(stop_grace=settings.stop_grace)
         fan_out = FanOut()
         compute = Compute(workers=settings.compute_workers)
         jobs = Jobs(
             store=store,
             fleet=fleet,
+            leases=leases,
             fan_out=fan_out,
             compute=compute,
             clock=_now,
@@ -99,10 +103,14 @@ async def run_server(
         )
         async with contextlib.AsyncExitStack() as running:
             await running.enter_async_context(_task(fleet.run()))
+            await running.enter_async_context(_task(leases.run()))
             recovered = asyncio.Event()
             await running.enter_async_context(_task(jobs.run(recovered)))
             await recovered.wait()
-            server = _build(settings, store=store, fleet=fleet, fan_out=fan_out, jobs=jobs)
+            callers = Callers(jobs=jobs, leases=leases, store=store)
+            server = _build(
+                settings, store=store, fleet=fleet, fan_out=fan_out, jobs=jobs, callers=callers
+            )
             address = await running.enter_async_context(_serving(server, settings.grpc))
             if settings.runner:
                 address_file = settings.data_dir / "server-address"
@@ -124,7 +132,13 @@ async def run_server(
 
 
 def _build(
-    settings: ServerSettings, *, store: Store, fleet: Fleet, fan_out: FanOut, jobs: Jobs
+    settings: ServerSettings,
+    *,
+    store: Store,
+    fleet: Fleet,
+    fan_out: FanOut,
+    jobs: Jobs,
+    callers: Callers,
 ) -> grpc.aio.Server:
     """Make the gRPC server with all services."""
     server = grpc.aio.server(
@@ -148,7 +162,9 @@ def _build(
     runner = RunnerService(fleet=fleet, jobs=jobs, silence_s=silence_s)
     tuning_service_pb2_grpc.add_TuningServiceServicer_to_server(tuning, server)
     runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(runner, server)
-    suggestion_service_pb2_grpc.add_SuggestionServiceServicer_to_server(SuggestionService(), server)
+    suggestion_service_pb2_grpc.add_SuggestionServiceServicer_to_server(
+        SuggestionService(callers=callers), server
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     names = (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)

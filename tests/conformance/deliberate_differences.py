@@ -71,6 +71,14 @@ DELIBERATE_DIFFERENCES = (
         reason="Extension: the command line of a trial. SageMaker has both on training jobs only.",
     ),
     Deliberate(
+        aspect="extra",
+        where=(
+            "CreateHyperParameterTuningJobRequest.TrialLeaseConfig",
+            "DescribeHyperParameterTuningJobResponse.TrialLeaseConfig",
+        ),
+        reason="Extension: tuning jobs whose trials the caller runs, which SageMaker has not.",
+    ),
+    Deliberate(
         aspect="required",
         where=(
             "AddTagsInput.Tags",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,9 +42,15 @@ def make_server(
         made: list[ServerProcess] = []
 
         def make(
-            name: str = "data", *, runner: bool = True, config: Path = config
+            name: str = "data",
+            *,
+            runner: bool = True,
+            config: Path = config,
+            arguments: Sequence[str] = (),
         ) -> ServerProcess:
-            server = ServerProcess(tmp_path / name, runner=runner, config=config)
+            server = ServerProcess(
+                tmp_path / name, runner=runner, config=config, arguments=arguments
+            )
             servers.callback(server.close)
             made.append(server)
             return server

@@ -39,10 +39,7 @@ _NAMED: Final = tuple(
     path
     for path, method in _METHODS.items()
     if "hyper_parameter_tuning_job_name" in method.input_type.fields_by_name
-    and "SuggestionService" not in path
 )
-#: One refuses before it has read anything.
-_READING: Final = tuple(path for path in _METHODS if not path.endswith("SuggestionService/Trials"))
 
 _REASONS = {"ValidationException", "SerializationException", "ResourceNotFound"}
 _REFUSALS: Final = frozenset(
@@ -157,7 +154,7 @@ def test_a_name_of_ten_thousand_characters_is_refused_briefly(
     assert len(refused.text) < 3000
 
 
-@pytest.mark.parametrize("path", _READING)
+@pytest.mark.parametrize("path", _METHODS)
 def test_ten_megabytes_are_refused_in_words(target_calls: Calls, path: str) -> None:
     data = b"\x0a\x80\x80\x80\x05" + b"a" * _MEGABYTES_10
     refused = _refusal(target_calls.channel, path, data)

@@ -41,22 +41,15 @@ def test_health_and_reflection_answer(make_server: ServerMaker) -> None:
     } <= names
 
 
-def test_the_suggestion_service_says_that_it_is_not_served_yet(make_server: ServerMaker) -> None:
+def test_suggestions_from_a_callers_history_are_not_served_yet(make_server: ServerMaker) -> None:
     server = make_server(runner=False).start()
     with Calls(server.address) as calls:
         stub = suggestion_grpc.SuggestionServiceStub(calls.channel)
-        for attempt in (
-            lambda: stub.Suggest(suggestion_pb.SuggestRequest(), timeout=10),
-            lambda: stub.ReportMetrics(suggestion_pb.ReportMetricsRequest(), timeout=10),
-            lambda: stub.CompleteTrial(suggestion_pb.CompleteTrialRequest(), timeout=10),
-            lambda: stub.SuggestFrom(suggestion_pb.SuggestFromRequest(), timeout=10),
-            lambda: list(stub.Trials(iter([suggestion_pb.TrialsRequest()]), timeout=10)),
-        ):
-            with pytest.raises(Refused) as refused:
-                refusing(attempt)
-            assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED
-            assert "not implemented in this release" in refused.value.text
-            assert refused.value.reason == "ValidationException"
+        with pytest.raises(Refused) as refused:
+            refusing(lambda: stub.SuggestFrom(suggestion_pb.SuggestFromRequest(), timeout=10))
+        assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED
+        assert "not implemented in this release" in refused.value.text
+        assert refused.value.reason == "ValidationException"
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7070", "example.org:1"])

@@ -73,7 +73,7 @@ class Decisions:
         assert state.job.counters == recount(trials)
         assert state.job.best == best_of(store.ended, state.spec.goal)
         for trial in trials:
-            _check_measurements(store, trial, state.spec.goal)
+            _check_measurements(store, trial, state.spec)
 
 
 def check_change(before: JobState, after: JobState) -> None:
@@ -140,12 +140,16 @@ def best_of(ended: Iterable[Trial], goal: Goal) -> Trial | None:
     return min(able, key=lambda pair: pair[0])[1] if able else None
 
 
-def _check_measurements(store: MemoryStore, trial: Trial, goal: Goal) -> None:
+def _check_measurements(store: MemoryStore, trial: Trial, spec: JobSpec) -> None:
+    goal = spec.goal
     kept: dict[str, list[float]] = {}
+    steps: dict[str, int] = {}
     for saved in store.measurements.get(trial.name, ()):
-        values = kept.setdefault(saved.metric_name, [])
-        values.append(saved.value)
-        assert saved.step == len(values), f"{trial.name}: a value of {saved.metric_name} is missing"
+        kept.setdefault(saved.metric_name, []).append(saved.value)
+        before = steps.get(saved.metric_name, 0)
+        is_next = saved.step == before + 1 if spec.lease_terms is None else saved.step > before
+        assert is_next, f"{trial.name}: a value of {saved.metric_name} is missing"
+        steps[saved.metric_name] = saved.step
         assert saved.lease_token == trial.lease_token, "a value of an earlier lease"
     assert set(kept) == set(trial.metrics)
     objective = kept.get(goal.metric_name, [math.nan])[-1]
@@ -153,6 +157,6 @@ def _check_measurements(store: MemoryStore, trial: Trial, goal: Goal) -> None:
     assert trial.objective_value == (objective if known else None)
     assert known == (trial.objective_status is ObjectiveStatus.SUCCEEDED)
     for name, latest in trial.metrics.items():
-        assert latest.step == len(kept[name])
+        assert latest.step == steps[name]
         last = kept[name][-1]
         assert latest.value == last or (math.isnan(latest.value) and math.isnan(last))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator
 
-from tests.server.domain.job_specs import CREATED_AT
+from tests.server.domain.job_specs import CREATED_AT, METRIC
 from tests.server.domain.tuning_job_driver import ended
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.invariants import check_invariants
@@ -57,18 +57,57 @@ def possible_events(state: JobState) -> Iterator[ev.Event]:
     if state.job.status.is_terminal:
         return
     yield ev.Recovered()
+    if state.spec.lease_terms is not None:
+        yield from _asks(state)
     if state.job.status is TuningJobStatus.IN_PROGRESS:
         yield ev.JobStopRequested()
     if state.deadline is not None:
         yield ev.DeadlinePassed()
     if state.suggestions_wanted:
         yield ev.SuggestionsFailed(reason="no memory")
-    for count in range(state.suggestions_wanted + 1):
+    answers = range(state.suggestions_wanted + 1) if state.spec.lease_terms is None else ()
+    for count in answers:
         some: tuple[dict[str, str], ...] = ({},) * count
         yield ev.SuggestionsArrived(configurations=some, exhausted=True)
         yield ev.SuggestionsArrived(configurations=some, exhausted=False)
     for trial in state.trials.values():
-        yield from _events_of(trial)
+        if state.spec.lease_terms is None:
+            yield from _events_of(trial)
+        else:
+            yield from _events_of_callers(trial)
+
+
+def _asks(state: JobState) -> Iterator[ev.Event]:
+    """Give what a caller can ask for, and the engine have found."""
+    first_index = state.job.launched + 1
+    yield ev.SuggestionsFailed(reason="no memory")
+    for count in range(3):
+        for found in range(3):
+            for exhausted in (True, False):
+                yield ev.TrialsRequested(
+                    client_id="a",
+                    count=count,
+                    first_index=first_index,
+                    configurations=({},) * found,
+                    exhausted=exhausted,
+                )
+
+
+def _events_of_callers(trial: Trial) -> Iterator[ev.Event]:
+    if trial.status is not TrainingJobStatus.STOPPING:
+        yield ev.TrialStopRequested(trial_name=trial.name)
+    if trial.lease is None:
+        return
+    if trial.lease_token < _MAX_LEASES:
+        yield ev.LeaseExpired(trial_name=trial.name, lease_token=trial.lease_token)
+    if not trial.metrics:
+        yield ev.MetricsReported(
+            trial_name=trial.name, lease_token=trial.lease_token, step=0, values={METRIC: 1.0}
+        )
+    for verdict in ev.Verdict:
+        yield ev.TrialCompleted(
+            trial_name=trial.name, lease_token=trial.lease_token, verdict=verdict, value=1.0
+        )
 
 
 def _events_of(trial: Trial) -> Iterator[ev.Event]:
@@ -96,7 +135,7 @@ def _reports_of(trial: Trial) -> Iterator[ev.Report]:
         if Cause.RUNNER in causes:
             yield ev.StageReached(stage=stage)
     if not trial.metrics:
-        yield ev.MetricEmitted(metric_name="validation:loss", value=1.0)
+        yield ev.MetricEmitted(metric_name=METRIC, value=1.0)
     for outcome in ev.Outcome:
         if outcome is ev.Outcome.RETURNED and trial.lease_token == _MAX_LEASES:
             continue

@@ -17,7 +17,7 @@ from tunesmith_server.domain.states import (
     TuningJobStatus,
 )
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.domain.tuning_job import JobState, TuningJob
+from tunesmith_server.domain.tuning_job import JobState, LeaseTerms, TuningJob
 
 Move = tuple[str, str, Cause]
 
@@ -51,11 +51,18 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> set[Move]:
     return seen
 
 
-def explore(monkeypatch: pytest.MonkeyPatch, *, jobs: int, give_up_after: int) -> list[JobState]:
+def explore(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    jobs: int,
+    give_up_after: int,
+    lease_terms: LeaseTerms | None = None,
+) -> list[JobState]:
     """Visit all states of a tuning job that gives up sooner than a real one."""
     for module in (lifecycle, invariants):
         monkeypatch.setattr(module, "ATTEMPTS_WITHOUT_SUCCESS", give_up_after)
-    return reachable(job_spec(jobs=jobs, parallel=2, max_runtime=timedelta(hours=1)))
+    hour = timedelta(hours=1)
+    return reachable(job_spec(jobs=jobs, parallel=2, max_runtime=hour, lease_terms=lease_terms))
 
 
 @pytest.mark.timeout(60)
@@ -66,6 +73,10 @@ def test_every_entry_of_the_tables_happens(
         states = explore(monkeypatch, jobs=2, give_up_after=give_up_after)
         ends = {state.job.status for state in states}
         assert ends == set(TuningJobStatus)
+    for offers_again in (True, False):
+        terms = LeaseTerms(duration=timedelta(minutes=1), offers_again=offers_again)
+        states = explore(monkeypatch, jobs=2, give_up_after=1, lease_terms=terms)
+        assert {state.job.status for state in states} == set(TuningJobStatus)
     allowed = {
         (start, end, cause)
         for table in (TUNING_JOB_TRANSITIONS, TRAINING_JOB_TRANSITIONS)

@@ -205,6 +205,8 @@ class _Service:
                 answer = self._suggester.answer(command, self.decisions.store.outcomes())
                 arrive = partial(self._decide, answer)
                 self.agenda.after(self._world.suggestion_s, self._while_alive(arrive))
+            case fx.Lend():
+                raise AssertionError("runners run these trials")
             case fx.Enqueue():
                 self._waiting[command.trial.name] = command.trial
                 self._place()

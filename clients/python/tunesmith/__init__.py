@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import (
     AccessDenied,
+    AlreadyCompleted,
     Conflict,
     DeadlineExceeded,
     InvalidRequest,
@@ -38,19 +39,21 @@ if TYPE_CHECKING:
         reverse_log_uniform,
         uniform,
     )
-    from tunesmith.sync import Client, Job, connect
+    from tunesmith.sync import Client, Job, JobTrial, connect
     from tunesmith.tuning import AllTrialsFailed, Outcome, maximize, minimize
     from tunesmith_core.errors import SpaceError, SpaceExhausted
 
 __all__ = [
     "AccessDenied",
     "AllTrialsFailed",
+    "AlreadyCompleted",
     "Client",
     "Conflict",
     "DeadlineExceeded",
     "InvalidRequest",
     "InvalidState",
     "Job",
+    "JobTrial",
     "NotServed",
     "Optimizer",
     "Outcome",
@@ -84,6 +87,7 @@ _MODULE_OF = {
     "AllTrialsFailed": "tunesmith.tuning",
     "Client": "tunesmith.sync",
     "Job": "tunesmith.sync",
+    "JobTrial": "tunesmith.sync",
     "Optimizer": "tunesmith.optimizer",
     "Outcome": "tunesmith.tuning",
     "SpaceError": "tunesmith_core.errors",

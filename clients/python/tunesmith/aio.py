@@ -24,6 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 from tunesmith.aws_json import from_aws
 from tunesmith.calls import Caller, CallSettings
 from tunesmith.errors import NotServed
+from tunesmith.trials import AsyncTrials
 from tunesmith.v1.event_pb2 import (
     WatchHyperParameterTuningJobRequest,
     WatchHyperParameterTuningJobResponse,
@@ -217,6 +218,10 @@ class AsyncClient:
         }
         return self._caller.watch(from_aws(wanted, WatchHyperParameterTuningJobRequest))
 
+    def trials(self, name: str, *, workers: int = 1, client_id: str | None = None) -> AsyncTrials:
+        """Ask for a tuning job's trials; the job's ``trials``."""
+        return AsyncTrials(self._caller, name, workers=workers, client_id=client_id)
+
     def training_jobs(
         self, name: str, request: Request | None = None
     ) -> AsyncIterator[HyperParameterTrainingJobSummary]:
@@ -355,6 +360,22 @@ class AsyncJob:
             training_job_name=training_job_name,
             kinds=kinds,
         )
+
+    def trials(self, *, workers: int = 1, client_id: str | None = None) -> AsyncTrials:
+        """Ask for its trials, to run them here, until it has ended: an asynchronous iterator.
+
+        Args:
+            workers: At most so many trials are open here at a time: with more than one, complete
+                them in tasks of their own. The iteration waits while all are open.
+            client_id: Of this process; absent: one that no other has. A process that comes back
+                under the same one goes on with the trials that it had.
+
+        Raises:
+            InvalidState: Runners run its trials: it has a ``TrainingJobDefinition``.
+            ResourceNotFound: There is no such tuning job.
+            ValueError: There is to be less than one worker.
+        """
+        return self._client.trials(self.name, workers=workers, client_id=client_id)
 
     async def wait(self) -> DescribeHyperParameterTuningJobResponse:
         """Wait until the tuning job has ended, and describe it. It may have failed."""

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,14 +19,17 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from tunesmith.errors import Throttled
 from tunesmith.statuses import ERROR_BYTES_KEY, REQUEST_ID_KEY, error_of
 from tunesmith.v1.event_pb2 import (
     WatchHyperParameterTuningJobRequest,
     WatchHyperParameterTuningJobResponse,
 )
+from tunesmith.v1.suggestion_service_pb2_grpc import SuggestionServiceStub
 from tunesmith.v1.tuning_service_pb2_grpc import TuningServiceStub
 
 if TYPE_CHECKING:
+    from tunesmith.v1.suggestion_service_pb2_grpc import SuggestionServiceAsyncStub
     from tunesmith.v1.tuning_service_pb2_grpc import TuningServiceAsyncStub
 
 Req = TypeVar("Req", bound=Message)
@@ -106,18 +109,40 @@ class Caller:
         self._surroundings = surroundings or Surroundings()
         self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self.stub: TuningServiceAsyncStub = TuningServiceStub(self._channel)  # type: ignore[assignment]
+        self.suggestions: SuggestionServiceAsyncStub = SuggestionServiceStub(self._channel)  # type: ignore[assignment]
+        self._background: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
+        """Close the channel; calls under way, and work in the background, are cancelled."""
+        for task in self._background:
+            task.cancel()
         await self._channel.close()
 
-    async def read(self, method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp], request: Req) -> Resp:
-        """Make a call that changes nothing.
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Do work in the background until it is done or this is closed."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def read(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Req, Resp],
+        request: Req,
+        *,
+        patient: bool = False,
+    ) -> Resp:
+        """Make a call that changes nothing, or nothing more when it is repeated.
+
+        Args:
+            method: Of a stub.
+            request: The request.
+            patient: Repeat it for as long as a watch would look for the server, and also while the
+                server has too much to do.
 
         Raises:
             TunesmithError: The call failed, after all repetitions.
         """
-        return await self._call(method, request, request_id="")
+        return await self._call(method, request, request_id="", patient=patient)
 
     async def change(
         self,
@@ -125,19 +150,21 @@ class Caller:
         request: Req,
         *,
         request_id: str | None = None,
+        patient: bool = False,
     ) -> Resp:
         """Make a call that changes something, once, however often it is sent.
 
         Args:
-            method: Of the stub.
+            method: Of a stub.
             request: The request.
             request_id: Of an earlier call that this one repeats; absent: a new one.
+            patient: As for ``read``.
 
         Raises:
             TunesmithError: The call failed, after all repetitions.
         """
         identity = request_id or self._surroundings.new_request_id()
-        return await self._call(method, request, request_id=identity)
+        return await self._call(method, request, request_id=identity, patient=patient)
 
     async def watch(
         self, request: WatchHyperParameterTuningJobRequest
@@ -183,26 +210,26 @@ class Caller:
         request: Req,
         *,
         request_id: str,
+        patient: bool,
     ) -> Resp:
         clock = self._surroundings.clock
         metadata: tuple[tuple[str, str], ...] = (_ERROR_BYTES,)
         if request_id:
             metadata += ((REQUEST_ID_KEY, request_id),)
-        deadline = clock() + self._settings.deadline_s
+        settings = self._settings
+        deadline = clock() + settings.deadline_s + (settings.outage_s if patient else 0.0)
         attempt = 0
         while True:
             try:
-                return await method(request, timeout=deadline - clock(), metadata=metadata)
+                timeout_s = min(settings.deadline_s, deadline - clock())
+                return await method(request, timeout=timeout_s, metadata=metadata)
             except grpc.aio.AioRpcError as failure:
-                pause_s = self._pause_s(attempt)
-                if (
-                    failure.code() not in _PASSING
-                    or attempt >= self._settings.retries
-                    or clock() + pause_s >= deadline
-                ):
-                    raise error_of(
-                        failure, address=self.address, request_id=request_id
-                    ) from failure
+                error = error_of(failure, address=self.address, request_id=request_id)
+                pause_s = max(self._pause_s(attempt), error.retry_after_s or 0.0)
+                passes = failure.code() in _PASSING or (patient and isinstance(error, Throttled))
+                enough = attempt >= settings.retries and not patient
+                if not passes or enough or clock() + pause_s >= deadline:
+                    raise error from failure
             await asyncio.sleep(pause_s)
             attempt += 1
 

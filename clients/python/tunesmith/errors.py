@@ -9,7 +9,8 @@
     ├── ResourceLimitExceeded  a quota would be exceeded
     ├── Throttled              too many calls; wait and retry
     ├── InvalidState           the resource's status does not allow the call
-    ├── Conflict               another change came first
+    ├── Conflict               another change came first, or a trial was taken back
+    ├── AlreadyCompleted       the trial has ended already
     ├── NotServed              the server does not serve this operation or member
     ├── AccessDenied           the caller may not do this
     ├── ServerUnavailable      nothing answers at the address
@@ -95,6 +96,10 @@ class InvalidState(TunesmithError):
 
 class Conflict(TunesmithError):
     """Say that another change came first. Read the state again before trying anew."""
+
+
+class AlreadyCompleted(TunesmithError):
+    """Say that a trial has ended already; what was said of it now is not taken in."""
 
 
 class NotServed(TunesmithError):

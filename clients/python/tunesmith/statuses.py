@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tunesmith.errors import (
     AccessDenied,
+    AlreadyCompleted,
     Conflict,
     DeadlineExceeded,
     InvalidRequest,
@@ -40,6 +41,7 @@ ERROR_BYTES_KEY: Final = "tunesmith-error-bytes"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "tunesmith"
 _THROTTLED: Final = "ThrottlingException"
+_CONFLICT: Final = "ConflictException"
 #: By which a server ends a list of violations that had no room for all of them.
 _LEFT_OUT: Final = re.compile(r"(\d+) more violations are not shown\.")
 _ERRORS: Final[Mapping[grpc.StatusCode, type[TunesmithError]]] = {
@@ -74,6 +76,8 @@ def error_of(
     kind = _ERRORS.get(code, ServerFailure)
     if kind is ResourceLimitExceeded and details.reason == _THROTTLED:
         kind = Throttled
+    if kind is ResourceInUse and details.reason == _CONFLICT:
+        kind = AlreadyCompleted
     message = failure.details() or code.name
     if kind is ServerUnavailable and not details.reason:
         message = f"no Tunesmith server answers at {address}: {message}"

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from tunesmith import aio
 from tunesmith.aio import Request
 from tunesmith.calls import CallSettings
+from tunesmith.trials import AsyncJobTrial
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
 from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
 from tunesmith.v1.training_job_pb2 import TrainingJobSummary
@@ -147,6 +148,13 @@ class Client:
         )
         return self._thread.iterate(events)
 
+    def trials(
+        self, name: str, *, workers: int = 1, client_id: str | None = None
+    ) -> Iterator[JobTrial]:
+        """Ask for a tuning job's trials; the job's ``trials``."""
+        trials = self._client.trials(name, workers=workers, client_id=client_id)
+        return (JobTrial(self._thread, trial) for trial in self._thread.each(trials))
+
     def training_jobs(
         self, name: str, request: Request | None = None
     ) -> Iterator[HyperParameterTrainingJobSummary]:
@@ -234,6 +242,22 @@ class Job:
             kinds=kinds,
         )
 
+    def trials(self, *, workers: int = 1, client_id: str | None = None) -> Iterator[JobTrial]:
+        """Ask for its trials, to run them here, until it has ended.
+
+        Args:
+            workers: At most so many trials are open here at a time: with more than one, complete
+                them in threads of their own. The iteration waits while all are open.
+            client_id: Of this process; absent: one that no other has. A process that comes back
+                under the same one goes on with the trials that it had.
+
+        Raises:
+            InvalidState: Runners run its trials: it has a ``TrainingJobDefinition``.
+            ResourceNotFound: There is no such tuning job.
+            ValueError: There is to be less than one worker.
+        """
+        return self._client.trials(self.name, workers=workers, client_id=client_id)
+
     def wait(self) -> DescribeHyperParameterTuningJobResponse:
         """Wait until the tuning job has ended, and describe it. It may have failed."""
         return self._client.wait(self.name)
@@ -251,6 +275,72 @@ class Job:
     ) -> Iterator[HyperParameterTrainingJobSummary]:
         """List its training jobs over all pages."""
         return self._client.training_jobs(self.name, request)
+
+
+class JobTrial:
+    """Hold one trial that this process runs; its lease is renewed in the background."""
+
+    def __init__(self, thread: _LoopThread, trial: AsyncJobTrial) -> None:
+        self._thread = thread
+        self._trial = trial
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {dict(self.parameters)!r})"
+
+    @property
+    def name(self) -> str:
+        """Give the trial's name; it is a training job of the tuning job."""
+        return self._trial.name
+
+    @property
+    def parameters(self) -> Mapping[str, float | int | str]:
+        """Give value by hyperparameter, in the order of the request's ranges, each in its type."""
+        return self._trial.parameters
+
+    @property
+    def should_stop(self) -> bool:
+        """Tell whether the trial is to be completed now, with what it has; as last heard."""
+        return self._trial.should_stop
+
+    def report(self, values: Mapping[str, float], *, step: int | None = None) -> bool:
+        """Report values of metrics; durable on return.
+
+        Args:
+            values: By metric name; the objective is one of them, at most 40.
+            step: Resource spent so far, such as epochs, from 1; values of a step that the server
+                knows already are passed over. Absent: one more than the last.
+
+        Returns:
+            Whether the trial is to be completed now, with what it has.
+
+        Raises:
+            AlreadyCompleted: The trial has ended.
+            Conflict: The lease was lost; ask for another trial.
+        """
+        return self._thread.run(self._trial.report(values, step=step))
+
+    def complete(
+        self,
+        value: float | None = None,
+        *,
+        failed: str | None = None,
+        infeasible: str | None = None,
+    ) -> None:
+        """End the trial; durable on return. Give exactly one of the three.
+
+        Args:
+            value: The objective. One that is not finite is none: the trial counts as worse than
+                any.
+            failed: Why the trial failed, in words.
+            infeasible: Why these hyperparameters can't be evaluated, in words; that is no failure
+                of the tuning job's.
+
+        Raises:
+            AlreadyCompleted: The trial has ended before, in another way than by this call.
+            Conflict: The lease was lost, and with it this result.
+            TypeError: Not exactly one of the three was given.
+        """
+        self._thread.run(self._trial.complete(value, failed=failed, infeasible=infeasible))
 
 
 async def _connected(address: str, settings: CallSettings) -> aio.AsyncClient:
@@ -282,6 +372,11 @@ class _LoopThread:
             return future.result()
         finally:
             future.cancel()
+
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Give items one by one, and ask for none before it is wanted."""
+        while (item := self.run(_next_of(items))) is not None:
+            yield item
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Give the items of an asynchronous generator one by one."""
@@ -353,6 +448,10 @@ class _End:
     """
 
     error: Exception | None
+
+
+async def _next_of(items: AsyncIterator[T]) -> T | None:
+    return await anext(items, None)
 
 
 async def _cancelled() -> None:

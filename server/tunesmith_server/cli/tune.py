@@ -122,6 +122,7 @@ def tune(
     """
     from tunesmith_server.cli.request_check import read_create, refuse_misfits
     from tunesmith_server.cli.request_file import read_request
+    from tunesmith_server.domain.job_spec import is_caller_run
 
     if server is not None and (embedded or config is not None or data_dir is not None):
         raise click.UsageError("--embedded, --config and --data-dir are for a server of its own")
@@ -141,6 +142,12 @@ def tune(
             "start one with `tunesmith serve`, or name one with --server"
         )
     refuse_misfits(reading, site=_site(place, reading))
+    if is_caller_run(reading.message) and not detach:
+        raise Refusal(
+            "the request has no TrainingJobDefinition: nothing says what its trials run. Give one, "
+            "or, where a program of yours runs the trials and asks the server for them, create it "
+            "with --detach"
+        )
     with _terminable(), _connection(place) as connection:
         job = _create(connection, reading, place)
         if detach:

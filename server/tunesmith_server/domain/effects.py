@@ -83,15 +83,22 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A trial's lease ended: its place on the runner is free."""
+    """A trial's lease ended: its place on the runner, or with the caller, is free."""
 
     trial_name: str
     instance_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lend:
+    """A caller holds this trial from now on."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopOnRunner:
-    """Tell the runner that holds a trial to stop it."""
+    """Tell whoever holds a trial to stop it."""
 
     trial_name: str
     lease_token: int
@@ -99,5 +106,5 @@ class StopOnRunner:
 
 
 Durable = SaveTrial | SaveMeasurement | DropMeasurements | Announce
-Command = Suggest | Enqueue | Withdraw | Release | StopOnRunner
+Command = Suggest | Enqueue | Withdraw | Lend | Release | StopOnRunner
 Effect = Durable | Command

@@ -12,6 +12,7 @@
     ├── ResourceLimitExceeded   a quota would be exceeded
     ├── InvalidState            the resource's status does not allow the call
     ├── Conflict                somebody else's change or lease came first
+    ├── AlreadyCompleted        the trial has ended, and stays as it ended
     ├── SequenceGap             a runner's report does not follow the last one
     ├── NotServed               part of the contract whose implementation has not landed yet
     ├── Overloaded              too much is queued; wait and retry
@@ -114,6 +115,14 @@ class InvalidState(TunesmithError):
 
 class Conflict(TunesmithError):
     """Say that somebody else came first. Read the state again before trying anew."""
+
+
+class AlreadyCompleted(TunesmithError):
+    """Say that a trial has ended already. What this call says of it is not taken in."""
+
+    def __init__(self, training_job_name: str) -> None:
+        self.training_job_name = training_job_name
+        super().__init__(f"The training job {training_job_name} has ended; nothing was changed.")
 
 
 class SequenceGap(TunesmithError):

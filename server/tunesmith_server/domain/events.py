@@ -127,6 +127,82 @@ class RunnerLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialsRequested:
+    """A caller asks for trials to run.
+
+    Attributes:
+        client_id: Who asks.
+        count: How many it wants to hold.
+        first_index: Launch index of the first configuration, from 1.
+        configurations: New configurations as trials get them, in launch order; those that are
+            not needed are left.
+        ended: They are good only while so many trials have ended; None: whatever has ended.
+        exhausted: There will never be more.
+    """
+
+    client_id: str
+    count: int
+    first_index: int
+    configurations: tuple[Mapping[str, str], ...] = ()
+    ended: int | None = None
+    exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsReported:
+    """A caller reports values of metrics of a trial that it holds.
+
+    Attributes:
+        trial_name: The trial.
+        lease_token: The lease under which the caller holds it.
+        step: Resource spent so far, from 1; 0: one more than the last.
+        values: By metric name.
+    """
+
+    trial_name: str
+    lease_token: int
+    step: int
+    values: Mapping[str, float]
+
+
+class Verdict(StrEnum):
+    """Name the ways in which a caller can end a trial."""
+
+    MEASURED = "Measured"
+    FAILED = "Failed"
+    INFEASIBLE = "Infeasible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCompleted:
+    """A caller ends a trial that it holds.
+
+    Attributes:
+        trial_name: The trial.
+        lease_token: The lease under which the caller holds it.
+        verdict: What came of it.
+        value: The objective, if it was measured.
+        reason: In words, if it was not.
+        completion_id: The call's idempotency key, if it had one.
+    """
+
+    trial_name: str
+    lease_token: int
+    verdict: Verdict
+    value: float | None = None
+    reason: str = ""
+    completion_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseExpired:
+    """A caller has made no call for its trial for too long."""
+
+    trial_name: str
+    lease_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStopRequested:
     """A caller wants the tuning job stopped."""
 
@@ -150,6 +226,10 @@ Event = (
     | TrialAssigned
     | TrialReported
     | RunnerLost
+    | TrialsRequested
+    | MetricsReported
+    | TrialCompleted
+    | LeaseExpired
     | JobStopRequested
     | TrialStopRequested
     | DeadlinePassed

@@ -114,17 +114,20 @@ def _limits(state: JobState) -> Iterable[_Claim]:
     left = spec.max_training_jobs - job.launched
     yield "at most max_parallel trials are open", free >= 0
     yield "at most max_training_jobs are launched", left >= 0
-    if job.status is not TuningJobStatus.IN_PROGRESS or job.closing is not None:
+    if not state.goes_on:
         return
-    # From here on the tuning job launches what it may.
+    # From here on the tuning job launches what it may, or its callers do.
+    by_callers = spec.lease_terms is not None
     yield "suggestions are asked for as there is room", 0 <= wanted <= min(free, left)
+    yield "callers ask for themselves", wanted == 0 or not by_callers
     yield (
         "there is no room for which nothing was asked",
-        wanted > 0 or job.exhausted or min(free, left) == 0,
+        wanted > 0 or by_callers or job.exhausted or min(free, left) == 0,
     )
+    to_come = left if by_callers else wanted
     yield (
         "it goes on only while something is open or to come",
-        bool(state.trials) or (wanted > 0 and not job.exhausted),
+        bool(state.trials) or (to_come > 0 and not job.exhausted),
     )
     yield (
         "it gives up after enough failures without a success",
@@ -169,9 +172,11 @@ def _identity(state: JobState, key: str, trial: Trial) -> Iterable[_Claim]:
 
 def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
     waits = trial.secondary_status is SecondaryStatus.PENDING
-    yield "a runner holds it exactly while it does not wait", waits == (trial.lease is None)
+    by_callers = state.spec.lease_terms is not None
+    yield "somebody holds it exactly while it does not wait", waits == (trial.lease is None)
     yield "its lease is the latest", trial.lease is None or trial.lease.token == trial.lease_token
-    starts = trial.story().count(SecondaryStatus.STARTING)
+    start = SecondaryStatus.TRAINING if by_callers else SecondaryStatus.STARTING
+    starts = trial.story().count(start)
     yield "each lease has one start", trial.lease_token == starts
     yield (
         "nothing of an earlier attempt is left while it waits",
@@ -185,7 +190,9 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
     )
     steps = [measurement.step for measurement in trial.metrics.values()]
     yield "its measurements are counted from 1", all(step >= 1 for step in steps)
-    yield "each measurement came in a report", sum(steps) <= trial.reported_sequence
+    # Callers may leave steps out.
+    reported = len(steps) if by_callers else sum(steps)
+    yield "each measurement came in a report", reported <= trial.reported_sequence
 
 
 def _history(trial: Trial) -> Iterable[_Claim]:

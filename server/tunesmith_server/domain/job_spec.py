@@ -17,7 +17,7 @@ from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.site import Site, resolve_algorithm
-from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
+from tunesmith_server.domain.tuning_job import Goal, JobSpec, LeaseTerms, Strategy
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
@@ -25,6 +25,9 @@ from tunesmith_server.domain.validation.search_space import read_space
 
 DEFAULT_MAX_TRAINING_JOBS = 750
 """How many training jobs a tuning job launches when nothing says how many."""
+
+DEFAULT_LEASE_S = 3600
+"""How long a trial is kept for a caller that is silent when nothing says how long."""
 
 DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
@@ -72,7 +75,13 @@ def read_job_spec(
         max_parallel=limits.max_parallel_training_jobs,
         max_runtime=timedelta(seconds=limits.max_runtime_in_seconds or DEFAULT_TUNING_RUNTIME_S),
         definition_name=request.training_job_definition.definition_name or None,
+        lease_terms=_lease_terms(request),
     )
+
+
+def is_caller_run(request: pb.CreateHyperParameterTuningJobRequest) -> bool:
+    """Tell whether a tuning job's trials are run by its callers: it has no definition of them."""
+    return not request.HasField("training_job_definition") and not request.training_job_definitions
 
 
 def instance_of(definition: definition_pb.HyperParameterTrainingJobDefinition) -> tuple[str, int]:
@@ -98,12 +107,25 @@ def filled_request(spec: JobSpec, site: Site) -> pb.CreateHyperParameterTuningJo
     filled = pb.CreateHyperParameterTuningJobRequest()
     filled.CopyFrom(spec.request)
     _fill_config(filled.hyper_parameter_tuning_job_config, spec)
+    if spec.lease_terms is not None:
+        _fill_lease(filled.trial_lease_config, spec.lease_terms)
+        return filled
     definition = filled.training_job_definition
     definition.static_hyper_parameters[OBJECTIVE_HYPER_PARAMETER] = spec.goal.metric_name
     definition.hyper_parameter_ranges.SetInParent()
     _fill_algorithm(definition.algorithm_specification, spec.account, site)
     _fill_resources(definition)
     return filled
+
+
+def _lease_terms(request: pb.CreateHyperParameterTuningJobRequest) -> LeaseTerms | None:
+    if not is_caller_run(request):
+        return None
+    config = request.trial_lease_config
+    return LeaseTerms(
+        duration=timedelta(seconds=config.lease_duration_in_seconds or DEFAULT_LEASE_S),
+        offers_again=config.lease_expiry_action != job_pb.LEASE_EXPIRY_ACTION_FAIL,
+    )
 
 
 def _strategy(value: int) -> Strategy:
@@ -132,6 +154,15 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
         integer.scaling_type = integer.scaling_type or auto
     for continuous in config.parameter_ranges.continuous_parameter_ranges:
         continuous.scaling_type = continuous.scaling_type or auto
+
+
+def _fill_lease(config: job_pb.TrialLeaseConfig, terms: LeaseTerms) -> None:
+    config.lease_duration_in_seconds = int(terms.duration.total_seconds())
+    config.lease_expiry_action = (
+        job_pb.LEASE_EXPIRY_ACTION_OFFER_AGAIN
+        if terms.offers_again
+        else job_pb.LEASE_EXPIRY_ACTION_FAIL
+    )
 
 
 def _fill_algorithm(

@@ -10,14 +10,15 @@ choices that SageMaker's documentation leaves open.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
+from tunesmith_server.domain import caller_steps, trial_steps, views
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain import trial_steps, views
-from tunesmith_server.domain.errors import InvalidState
+from tunesmith_server.domain.errors import AlreadyCompleted, InvalidState
 from tunesmith_server.domain.names import training_job_name
 from tunesmith_server.domain.states import (
     Cause,
@@ -25,7 +26,13 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
     TuningJobStatus,
 )
-from tunesmith_server.domain.trial import FailureKind, Trial, launch
+from tunesmith_server.domain.trial import (
+    WAITS_FOR_CALLER,
+    WAITS_FOR_RUNNER,
+    FailureKind,
+    Trial,
+    launch,
+)
 from tunesmith_server.domain.tuning_job import Closing, Counters, JobState
 
 #: A tuning job gives up once this many training jobs have ended and none has succeeded.
@@ -57,6 +64,8 @@ def step(state: JobState, event: ev.Event, now: datetime) -> Step:
 
     Raises:
         InvalidState: A caller asked for what the current status does not allow.
+        AlreadyCompleted: A caller's trial has ended.
+        Conflict: A caller's trial was taken back.
         SequenceGap: A runner's report does not follow the last one.
         IllegalTransition: A bug: the tables do not allow what was about to happen.
     """
@@ -96,6 +105,13 @@ class _Machine:
             case ev.TrialReported() | ev.RunnerLost():
                 self._cause = Cause.RUNNER
                 self._held(event)
+            case (
+                ev.TrialsRequested()
+                | ev.MetricsReported()
+                | ev.TrialCompleted()
+                | ev.LeaseExpired()
+            ):
+                self._by_caller(event)
             case ev.JobStopRequested():
                 self._stop_job()
             case ev.TrialStopRequested():
@@ -119,6 +135,8 @@ class _Machine:
     # --- events ---------------------------------------------------------------------------
 
     def _recover(self) -> None:
+        if self.state.spec.lease_terms is not None:
+            return  # callers come by themselves
         for trial in self.state.trials.values():
             if trial.secondary_status is SecondaryStatus.PENDING:
                 self.effects.append(fx.Enqueue(trial=trial))
@@ -128,32 +146,40 @@ class _Machine:
         if not wanted:
             return
         for parameters in event.configurations[:wanted]:
-            job = self.state.job
-            index = job.launched + 1
-            trial = launch(
-                name=training_job_name(self.state.spec.name, index, job.created_at),
-                index=index,
-                definition_name=self.state.spec.definition_name,
-                parameters=parameters,
-                now=self._now,
-            )
+            trial = self._next_trial(parameters, WAITS_FOR_RUNNER)
             self._put(trial, is_new=True)
-            self.state = replace(self.state, job=replace(job, launched=index))
             self.effects.append(fx.Enqueue(trial=trial))
         if event.exhausted:
-            self.state = replace(self.state, job=replace(self.state.job, exhausted=True))
+            self._exhaust()
+
+    def _next_trial(self, parameters: Mapping[str, str], message: str) -> Trial:
+        job = self.state.job
+        index = job.launched + 1
+        self.state = replace(self.state, job=replace(job, launched=index))
+        return launch(
+            name=training_job_name(self.state.spec.name, index, job.created_at),
+            index=index,
+            definition_name=self.state.spec.definition_name,
+            parameters=parameters,
+            message=message,
+            now=self._now,
+        )
+
+    def _exhaust(self) -> None:
+        self.state = replace(self.state, job=replace(self.state.job, exhausted=True))
 
     def _suggestions_failed(self, event: ev.SuggestionsFailed) -> None:
-        if self._answered():
+        # Where callers run the trials, the question is the engine's own.
+        lends = self.state.spec.lease_terms is not None and self.state.goes_on
+        if self._answered() or lends:
             reason = f"InternalServerError: {event.reason}"[: trial_steps.FAILURE_REASON_LENGTH]
             self._close(Closing(status=TuningJobStatus.FAILED, reason=reason))
 
     def _answered(self) -> int:
         """Close the question for suggestions; tell how many are still wanted."""
-        wanted, job = self.state.suggestions_wanted, self.state.job
+        wanted = self.state.suggestions_wanted
         self.state = replace(self.state, suggestions_wanted=0)
-        goes_on = job.status is TuningJobStatus.IN_PROGRESS and job.closing is None
-        return wanted if goes_on else 0
+        return wanted if self.state.goes_on else 0
 
     def _assigned(self, event: ev.TrialAssigned) -> None:
         trial = self.state.trials.get(event.trial_name)
@@ -172,6 +198,65 @@ class _Machine:
             moved = trial_steps.runner_lost(trial, event, self._now)
         if moved.trial is not trial:  # else it was known already
             self._put(moved.trial, moved.effects)
+
+    def _by_caller(
+        self,
+        event: ev.TrialsRequested | ev.MetricsReported | ev.TrialCompleted | ev.LeaseExpired,
+    ) -> None:
+        """Apply what a caller that runs trials does, or fails to do."""
+        # Who holds a trial is its runner; who asks for one is a caller yet.
+        self._cause = Cause.RUNNER
+        if isinstance(event, ev.TrialsRequested):
+            self._cause = Cause.CALLER
+            self._lend(event)
+        elif isinstance(event, ev.LeaseExpired):
+            self._lease_expired(event)
+        else:
+            self._called(event)
+
+    def _lend(self, event: ev.TrialsRequested) -> None:
+        """Hand trials to a caller: those that wait, then new ones, as far as the limits go."""
+        state = self.state
+        if not state.goes_on:
+            return
+        wanted = event.count - len(state.held_by(event.client_id))
+        waiting = [trial for trial in state.trials.values() if trial.lease is None]
+        for trial in sorted(waiting, key=lambda each: each.index)[: max(0, wanted)]:
+            moved = caller_steps.lent(trial, event.client_id, self._now)
+            self._put(moved.trial, moved.effects)
+        if event.first_index != state.job.launched + 1:
+            return  # chosen for a launch that has taken place
+        if event.ended not in (None, state.job.counters.ended):
+            return  # chosen without what has ended since
+        new = event.configurations[: min(max(0, wanted - len(waiting)), state.launchable)]
+        for parameters in new:
+            trial = self._next_trial(parameters, WAITS_FOR_CALLER)
+            moved = caller_steps.lent(trial, event.client_id, self._now)
+            self._put(moved.trial, moved.effects, is_new=True)
+        if event.exhausted and len(new) == len(event.configurations):
+            self._exhaust()
+
+    def _called(self, event: ev.MetricsReported | ev.TrialCompleted) -> None:
+        """Apply what only the caller that holds the current lease may say, and say so if not."""
+        trial = self.state.trials.get(event.trial_name)
+        if trial is None:
+            raise AlreadyCompleted(event.trial_name)
+        caller_steps.check_lease(trial, event.lease_token)
+        if isinstance(event, ev.MetricsReported):
+            moved = caller_steps.metrics_reported(trial, event, self._now)
+        else:
+            metric_name = self.state.spec.goal.metric_name
+            moved = caller_steps.completed(trial, event, metric_name, self._now)
+        if moved.trial is not trial:
+            self._put(moved.trial, moved.effects)
+
+    def _lease_expired(self, event: ev.LeaseExpired) -> None:
+        trial, terms = self.state.trials.get(event.trial_name), self.state.spec.lease_terms
+        if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
+            return
+        offers_again = terms is not None and terms.offers_again
+        moved = caller_steps.lease_expired(trial, self._now, offers_again=offers_again)
+        self._put(moved.trial, moved.effects)
 
     def _check_deadline(self) -> None:
         if self.state.deadline is not None and self._now >= self.state.deadline:
@@ -207,7 +292,7 @@ class _Machine:
     def _close_if_done(self) -> None:
         state = self.state
         job, counters = state.job, state.job.counters
-        if job.closing is not None or job.status is not TuningJobStatus.IN_PROGRESS:
+        if not state.goes_on:
             return
         if counters.failed >= ATTEMPTS_WITHOUT_SUCCESS and not counters.any_succeeded:
             self._fail(ATTEMPTS_WITHOUT_SUCCESS)
@@ -243,12 +328,9 @@ class _Machine:
 
     def _ask_for_suggestions(self) -> None:
         state, job = self.state, self.state.job
-        if job.status is not TuningJobStatus.IN_PROGRESS or job.closing is not None:
-            return
-        if job.exhausted or state.suggestions_wanted:
-            return
-        free = state.spec.max_parallel - len(state.trials)
-        count = min(free, state.spec.max_training_jobs - job.launched)
+        if state.spec.lease_terms is not None:
+            return  # a trial is launched when a caller asks for it
+        count = 0 if state.suggestions_wanted else state.launchable
         if count > 0:
             self.state = replace(state, suggestions_wanted=count)
             self.effects.append(fx.Suggest(first_index=job.launched + 1, count=count))

@@ -128,6 +128,8 @@ TRAINING_JOB_TRANSITIONS: Final[dict[tuple[SecondaryStatus, SecondaryStatus], fr
     (_S.INTERRUPTED, _S.PENDING): _FROM_RUNNER,
     # A runner with a free slot was found.
     (_S.PENDING, _S.STARTING): frozenset({_ENGINE}),
+    # A caller took it, who runs it.
+    (_S.PENDING, _S.TRAINING): frozenset({_CALLER}),
     # Nobody holds the trial: it stops at once.
     (_S.PENDING, _S.STOPPED): frozenset({_CALLER, _ENGINE, _CLOCK, _RUNNER}),
     # Somebody wants it stopped, and the runner is told.

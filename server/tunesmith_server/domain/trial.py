@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from tunesmith_server.domain.states import (
     STATUS_OF,
@@ -17,6 +18,10 @@ from tunesmith_server.domain.states import (
     SecondaryStatus,
     TrainingJobStatus,
 )
+
+#: StatusMessage of a trial that nobody runs yet.
+WAITS_FOR_RUNNER: Final = "Waiting for a runner with a free slot and the GPUs it needs"
+WAITS_FOR_CALLER: Final = "Waiting for a caller that asks for a trial"
 
 
 class FailureKind(StrEnum):
@@ -42,7 +47,8 @@ class Measurement:
 
     Attributes:
         value: In the metric's own unit; may be NaN or infinite.
-        step: How many values of this metric there have been, from 1.
+        step: How many values of this metric there have been, from 1; for a caller's trial,
+            what the caller says.
         measured_at: When the runner read it.
     """
 
@@ -53,12 +59,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Say which runner holds a trial.
+    """Say who holds a trial: a runner, or a caller that runs it.
 
     Attributes:
         token: Fencing token: rises with each time the trial is handed out, from 1.
-        runner_name: The runner, for people.
-        instance_id: The runner's process.
+        runner_name: The runner, for people; a caller's ``ClientId``.
+        instance_id: The runner's process; a caller's ``ClientId``.
     """
 
     token: int
@@ -91,6 +97,7 @@ class Trial:
         failure_kind: Set exactly when it failed.
         failure_reason: At most 1024 characters; set exactly when it failed.
         model_artifacts_uri: Where the packed model is; empty until there is one.
+        completion_id: Idempotency key of the call by which a caller ended it, if that had one.
     """
 
     name: str
@@ -113,6 +120,7 @@ class Trial:
     failure_kind: FailureKind | None = None
     failure_reason: str | None = None
     model_artifacts_uri: str = ""
+    completion_id: str | None = None
 
     @property
     def status(self) -> TrainingJobStatus:
@@ -150,10 +158,13 @@ class Trial:
             ended_at=ended_at,
         )
 
-    def measured(self, metric_name: str, value: float, at: datetime) -> Trial:
-        """Return the trial with one more value of a metric."""
+    def next_step(self, metric_name: str) -> int:
+        """Give the step of a metric's next value where nobody says which it is."""
         last = self.metrics.get(metric_name)
-        step = 1 if last is None else last.step + 1
+        return 1 if last is None else last.step + 1
+
+    def measured(self, metric_name: str, value: float, at: datetime, *, step: int) -> Trial:
+        """Return the trial with a value of a metric as its latest one."""
         measurement = Measurement(value=value, step=step, measured_at=at)
         return replace(self, metrics={**self.metrics, metric_name: measurement})
 
@@ -174,13 +185,11 @@ def launch(
     definition_name: str | None,
     parameters: Mapping[str, str],
     now: datetime,
+    message: str = WAITS_FOR_RUNNER,
 ) -> Trial:
-    """Make a trial that waits for a runner."""
+    """Make a trial that waits for a runner or a caller; ``message`` says for which."""
     waiting = StatusTransition(
-        status=SecondaryStatus.PENDING,
-        started_at=now,
-        ended_at=None,
-        message="Waiting for a runner with a free slot and the GPUs it needs",
+        status=SecondaryStatus.PENDING, started_at=now, ended_at=None, message=message
     )
     return Trial(
         name=name,

@@ -17,7 +17,7 @@ from tunesmith_server.domain.states import (
     SecondaryStatus,
     TrainingJobStatus,
 )
-from tunesmith_server.domain.trial import FailureKind, Lease, Trial
+from tunesmith_server.domain.trial import WAITS_FOR_RUNNER, FailureKind, Lease, Trial
 
 #: A training job's FailureReason is at most this long.
 FAILURE_REASON_LENGTH: Final = 1024
@@ -38,7 +38,7 @@ _OUTCOME_STATUS: Final = {
 }
 #: StatusMessage of each secondary status: printed by SageMaker's clients as it is.
 _MESSAGES: Final = {
-    SecondaryStatus.PENDING: "Waiting for a runner with a free slot and the GPUs it needs",
+    SecondaryStatus.PENDING: WAITS_FOR_RUNNER,
     SecondaryStatus.STARTING: "Starting the training job",
     SecondaryStatus.DOWNLOADING: "Downloading input data",
     SecondaryStatus.TRAINING: "Training in progress",
@@ -64,7 +64,7 @@ def assigned(trial: Trial, event: ev.TrialAssigned, now: datetime) -> Moved:
     """Give a waiting trial to a runner, under a new lease."""
     token = trial.lease_token + 1
     lease = Lease(token=token, runner_name=event.runner_name, instance_id=event.instance_id)
-    starting = _moved(trial, SecondaryStatus.STARTING, Cause.ENGINE, now)
+    starting = moved(trial, SecondaryStatus.STARTING, Cause.ENGINE, now)
     return Moved(trial=replace(starting, lease=lease, lease_token=token, reported_sequence=0))
 
 
@@ -102,17 +102,17 @@ def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
 def runner_lost(trial: Trial, event: ev.RunnerLost, now: datetime) -> Moved:
     """Fail a trial whose runner is gone: nobody knows what became of its program."""
     if trial.stop_requested:
-        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
-    failed = _moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
+        return Moved(trial=moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
+    failed = moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
     reason = f"InternalServerError: {event.reason}"
-    return Moved(trial=_blamed(failed, reason, retryable=True))
+    return Moved(trial=blamed(failed, reason, retryable=True))
 
 
 def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
     """Stop an open trial: at once where nobody holds it, else by telling its runner."""
     trial = replace(trial, stop_requested=True, modified_at=now)
     if trial.lease is None:
-        ended = _moved(trial, SecondaryStatus.STOPPED, cause, now)
+        ended = moved(trial, SecondaryStatus.STOPPED, cause, now)
         return Moved(trial=ended, effects=(fx.Withdraw(trial_name=trial.name),))
     command = fx.StopOnRunner(
         trial_name=trial.name,
@@ -120,7 +120,7 @@ def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
         instance_id=trial.lease.instance_id,
     )
     if trial.status is not TrainingJobStatus.STOPPING:  # else its own time limit was first
-        trial = _moved(trial, SecondaryStatus.STOPPING, cause, now)
+        trial = moved(trial, SecondaryStatus.STOPPING, cause, now)
     return Moved(trial=trial, effects=(command,))
 
 
@@ -141,15 +141,15 @@ def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:
     # twice, or one that is over, tells nothing new.
     if (trial.secondary_status, to) not in TRAINING_JOB_TRANSITIONS:
         return Moved(trial=trial)
-    return Moved(trial=_moved(trial, to, Cause.RUNNER, now, at=at))
+    return Moved(trial=moved(trial, to, Cause.RUNNER, now, at=at))
 
 
 def _metric(
     trial: Trial, event: ev.TrialReported, emitted: ev.MetricEmitted, now: datetime
 ) -> Moved:
-    trial = trial.measured(emitted.metric_name, emitted.value, event.reported_at)
+    step = trial.next_step(emitted.metric_name)
+    trial = trial.measured(emitted.metric_name, emitted.value, event.reported_at, step=step)
     trial = replace(trial, modified_at=now)
-    step = trial.metrics[emitted.metric_name].step
     saved = fx.SaveMeasurement(
         trial_name=trial.name,
         lease_token=event.lease_token,
@@ -171,30 +171,38 @@ def _ended(trial: Trial, report: ev.TrialEnded, at: datetime, now: datetime) -> 
         trial = replace(trial, training_started_at=started_at)
     if report.outcome is ev.Outcome.RETURNED:
         return _returned(trial, at, now)
-    ended = _moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now, at=at)
+    ended = moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now, at=at)
     ended = replace(ended, model_artifacts_uri=report.model_artifacts_uri)
     if report.outcome is ev.Outcome.FAILED:
-        ended = _blamed(ended, report.failure_reason, retryable=report.retryable)
+        ended = blamed(ended, report.failure_reason, retryable=report.retryable)
     return Moved(trial=ended)
 
 
 def _returned(trial: Trial, at: datetime, now: datetime) -> Moved:
     """Put a trial that its runner gave back into the queue, as if it had never begun."""
     if trial.stop_requested:
-        return Moved(trial=_moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now, at=at))
-    interrupted = _moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at)
-    waiting = _moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
+        return Moved(trial=moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now, at=at))
+    interrupted = moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at)
+    waiting = moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
     waiting = replace(waiting, lease=None, metrics={}, training_started_at=None)
     again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))
     return Moved(trial=waiting, effects=again)
 
 
-def _moved(
-    trial: Trial, to: SecondaryStatus, cause: Cause, now: datetime, *, at: datetime | None = None
+def moved(
+    trial: Trial,
+    to: SecondaryStatus,
+    cause: Cause,
+    now: datetime,
+    *,
+    at: datetime | None = None,
+    message: str | None = None,
 ) -> Trial:
-    return trial.moved(to, cause=cause, at=at or now, now=now, message=_MESSAGES[to])
+    """Move a trial, since ``at`` or now, with the status's usual message or another one."""
+    return trial.moved(to, cause=cause, at=at or now, now=now, message=message or _MESSAGES[to])
 
 
-def _blamed(trial: Trial, reason: str, *, retryable: bool) -> Trial:
+def blamed(trial: Trial, reason: str, *, retryable: bool) -> Trial:
+    """Say why a trial failed, in at most 1024 characters, and whose fault that was."""
     kind = FailureKind.RETRYABLE if retryable else FailureKind.NON_RETRYABLE
     return replace(trial, failure_kind=kind, failure_reason=reason[:FAILURE_REASON_LENGTH])

@@ -41,6 +41,19 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """Say how callers keep the trials that they run.
+
+    Attributes:
+        duration: A trial is kept so long for a caller that makes no call for it.
+        offers_again: It is then handed to another one; else it fails.
+    """
+
+    duration: timedelta
+    offers_again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Hold what a create request asks for: the message, kept whole, and what was read off it.
 
@@ -57,6 +70,7 @@ class JobSpec:
         max_parallel: How many are open at a time, at least 1.
         max_runtime: The tuning job's own time limit; None for none.
         definition_name: Name of the training job definition, if it has one.
+        lease_terms: Set exactly when callers run the trials, and not runners.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -69,6 +83,7 @@ class JobSpec:
     max_parallel: int
     max_runtime: timedelta | None
     definition_name: str | None
+    lease_terms: LeaseTerms | None = None
 
     @property
     def name(self) -> str:
@@ -190,10 +205,32 @@ class JobState:
     suggestions_wanted: int = 0
 
     @property
+    def goes_on(self) -> bool:
+        """Tell whether the tuning job is in progress, and it is not decided how it ends."""
+        return self.job.status is TuningJobStatus.IN_PROGRESS and self.job.closing is None
+
+    @property
+    def launchable(self) -> int:
+        """Count the training jobs that the limits allow to be launched now."""
+        if self.job.exhausted or not self.goes_on:
+            return 0
+        free = self.spec.max_parallel - len(self.trials)
+        return max(0, min(free, self.spec.max_training_jobs - self.job.launched))
+
+    def held_by(self, client_id: str) -> list[Trial]:
+        """Give the trials that a caller holds and is to go on with, in launch order."""
+        held = (
+            trial
+            for trial in self.trials.values()
+            if trial.lease is not None
+            and trial.lease.instance_id == client_id
+            and not trial.stop_requested
+        )
+        return sorted(held, key=lambda trial: trial.index)
+
+    @property
     def deadline(self) -> datetime | None:
         """Give the time at which the tuning job's own limit is reached, while that matters."""
-        if self.spec.max_runtime is None or self.job.status is not TuningJobStatus.IN_PROGRESS:
-            return None
-        if self.job.closing is not None:
+        if self.spec.max_runtime is None or not self.goes_on:
             return None
         return self.job.created_at + self.spec.max_runtime

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.errors import Overloaded, StoreUnavailable
+from tunesmith_server.domain.errors import AlreadyCompleted, Overloaded, StoreUnavailable
 from tunesmith_server.domain.lifecycle import step
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.store.store import Commit, Store
@@ -78,7 +78,7 @@ class Coordinator:
         """
         done = asyncio.get_running_loop().create_future()
         if self.has_ended:
-            done.set_result(None)  # the loop is over; what comes now is late, and no error
+            self._finish_late(_Item(event, request_id, done))
         elif self._mailbox.qsize() >= _MAILBOX_LIMIT:
             message = f"Too many events of tuning job {self.name} are waiting; retry later."
             done.set_exception(Overloaded(message, retry_after=timedelta(seconds=1)))
@@ -101,9 +101,8 @@ class Coordinator:
         """Decide events until the tuning job has ended."""
         while not self.has_ended:
             await self._decide(await self._next_group())
-        # Nothing changes an ended tuning job: what is still queued is late, and no error.
         while not self._mailbox.empty():
-            self._finish(self._mailbox.get_nowait())
+            self._finish_late(self._mailbox.get_nowait())
 
     async def _next_group(self) -> list[_Item]:
         """Wait for events, or for the tuning job's deadline."""
@@ -165,6 +164,16 @@ class Coordinator:
         if any(isinstance(item.event, ev.DeadlinePassed) for item in decided):
             logger.warning("%s: %s; trying again", self.name, error)
             await asyncio.sleep(_RETRY_PAUSE_S)
+
+    def _finish_late(self, item: _Item) -> None:
+        """Answer what came too late: nothing changes an ended tuning job.
+
+        It is no error, except where a caller would take the answer for a promise.
+        """
+        if isinstance(item.event, ev.MetricsReported | ev.TrialCompleted):
+            self._fail(item, AlreadyCompleted(item.event.trial_name))
+        else:
+            self._finish(item)
 
     @staticmethod
     def _finish(item: _Item) -> None:

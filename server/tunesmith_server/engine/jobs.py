@@ -27,8 +27,10 @@ from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
+from tunesmith_server.engine.desk import Desk
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
+from tunesmith_server.engine.leases import Leases
 from tunesmith_server.engine.suggestions import Suggester, make_suggester
 from tunesmith_server.store.store import NewJob, Store, StoredJob
 
@@ -43,6 +45,7 @@ class Jobs:
         *,
         store: Store,
         fleet: Fleet,
+        leases: Leases,
         fan_out: FanOut,
         compute: Compute,
         clock: Clock,
@@ -51,12 +54,15 @@ class Jobs:
     ) -> None:
         self._store = store
         self._fleet = fleet
+        self._leases = leases
         self._fan_out = fan_out
         self._compute = compute
         self._clock = clock
         self._account = account
         self._site = site
         self._coordinators: dict[int, Coordinator] = {}
+        self._by_name: dict[str, Coordinator] = {}
+        self._desks: dict[int, Desk] = {}
         self._suggesters: dict[int, Suggester] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -173,6 +179,14 @@ class Jobs:
             )
         return stored
 
+    def find_open(self, name: str) -> Coordinator | None:
+        """Find the coordinator of a tuning job that has not ended."""
+        return self._by_name.get(name.lower())
+
+    def desk(self, coordinator: Coordinator) -> Desk | None:
+        """Find where callers ask for a tuning job's trials; None: they don't run them."""
+        return self._desks.get(coordinator.state.job.job_id)
+
     def is_open(self, job_id: int) -> bool:
         """Tell whether a tuning job has not ended, so that more can happen to it."""
         return job_id in self._coordinators
@@ -210,9 +224,13 @@ class Jobs:
                 self._fleet.enqueue(coordinator, command.trial)
             case fx.Withdraw():
                 self._fleet.withdraw(command.trial_name)
+            case fx.Lend():
+                self._leases.hold(coordinator, command.trial)
             case fx.Release():
+                self._leases.release(command.trial_name)
                 self._fleet.release(command.trial_name, command.instance_id)
             case fx.StopOnRunner():
+                self._leases.stop(command.trial_name)
                 self._fleet.stop_trial(
                     command.trial_name,
                     lease_token=command.lease_token,
@@ -225,8 +243,13 @@ class Jobs:
         """Wake watchers, and let go of a tuning job that has ended."""
         job_id = coordinator.state.job.job_id
         self._fan_out.changed(job_id)
+        desk = self._desks.get(job_id)
+        if desk is not None:
+            desk.wake()
         if coordinator.has_ended:
             self._coordinators.pop(job_id, None)
+            self._by_name.pop(coordinator.name.lower(), None)
+            self._desks.pop(job_id, None)
             suggester = self._suggesters.pop(job_id, None)
             if suggester is not None:
                 suggester.close()
@@ -260,14 +283,21 @@ class Jobs:
         state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
         coordinator = self._coordinate(state)
         for trial in trials:
-            self._fleet.restore(coordinator, trial)
+            if spec.lease_terms is None:
+                self._fleet.restore(coordinator, trial)
+            else:
+                self._leases.hold(coordinator, trial)
         logger.info("%s: going on with %d open training jobs", spec.name, len(trials))
         self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"going on with {spec.name}"))
 
     def _coordinate(self, state: JobState) -> Coordinator:
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)
         self._coordinators[state.job.job_id] = coordinator
+        self._by_name[coordinator.name.lower()] = coordinator
         self._start(coordinator.run())
+        if state.spec.lease_terms is not None:
+            desk = self._desks[state.job.job_id] = Desk(coordinator, self._suggester(state))
+            self._start(desk.run())
         return coordinator
 
     async def _is_repeat(self, request_id: str | None, *, tuning_job_name: str) -> bool:

@@ -44,16 +44,16 @@ class _Told:
     Attributes:
         connection: The process that has it.
         knowledge: What it was told.
-        next_index: Its next suggestion is launched under this index, if all before were launched.
     """
 
     connection: Connection
     knowledge: Knowledge
-    next_index: int
 
 
 class ModelSuggester:
     """Answer one tuning job's asks from an optimiser, one at a time."""
+
+    learns: Final = True
 
     def __init__(self, spec: JobSpec, *, job_id: int, store: Store, worker: Worker) -> None:
         self._spec = spec
@@ -63,8 +63,15 @@ class ModelSuggester:
         self._told: _Told | None = None
         self._is_closed = False
 
-    async def suggest(self, *, first_index: int, count: int) -> SuggestionsArrived:
+    async def suggest(
+        self,
+        *,
+        first_index: int,  # noqa: ARG002 - what was launched before it is in the store
+        count: int,
+    ) -> SuggestionsArrived:
         """Give configurations for launches from ``first_index`` on, at least one if any is left.
+
+        All before that have been launched: what was suggested and was not is forgotten.
 
         Raises:
             SuggestionFault: The optimiser broke down.
@@ -72,7 +79,7 @@ class ModelSuggester:
         lost = 0
         while True:
             try:
-                answer = await self._ask(first_index, min(count, _COUNT_PER_TURN))
+                answer = await self._ask(min(count, _COUNT_PER_TURN))
             except WorkerLost as error:
                 lost += 1
                 if lost == _ATTEMPTS:
@@ -88,13 +95,14 @@ class ModelSuggester:
     def close(self) -> None:
         """Have the worker let go of the optimiser."""
         self._is_closed = True
+        self._told = None
         self._worker.post(Forget(job_id=self._job_id))
 
-    async def _ask(self, first_index: int, count: int) -> Answer | None:
+    async def _ask(self, count: int) -> Answer | None:
         """Tell what is new, and ask; None: it was not possible at once, and nobody is to blame."""
         connection = await self._worker.connection()
         told, self._told = self._told, None  # until it has answered, nobody knows what it knows
-        if told is not None and (told.connection, told.next_index) != (connection, first_index):
+        if told is not None and told.connection is not connection:
             told = None
         news = await self._news(Knowledge() if told is None else told.knowledge)
         if news is None:
@@ -116,11 +124,7 @@ class ModelSuggester:
             connection.post(Forget(job_id=self._job_id))
         if answer.fault:
             raise SuggestionFault(answer.fault)
-        self._told = _Told(
-            connection=connection,
-            knowledge=news.knowledge,
-            next_index=first_index + len(answer.configurations),
-        )
+        self._told = _Told(connection=connection, knowledge=news.knowledge)
         return answer
 
     async def _news(self, knowledge: Knowledge) -> News | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from tunesmith_core.designs.grid import GridDesign
 from tunesmith_core.designs.random import RandomDesign
@@ -27,6 +27,10 @@ from tunesmith_server.store.store import Store
 class Suggester(Protocol):
     """Answer one tuning job's asks, one at a time."""
 
+    @property
+    def learns(self) -> bool:
+        """Tell whether suggestions depend on what trials gave."""
+
     async def suggest(self, *, first_index: int, count: int) -> SuggestionsArrived:
         """Give the configurations with launch indices from ``first_index``, counted from 1.
 
@@ -43,6 +47,8 @@ class _Design(Protocol):
 
 class DesignSuggester:
     """Answer from a design, off the event loop."""
+
+    learns: Final = False
 
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec

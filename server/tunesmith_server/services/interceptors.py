@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, NotServed, Violation
@@ -169,11 +170,19 @@ async def _abort(context: Context, error: Exception, method: str) -> None:
         raise error
     if isinstance(error, NotImplementedError):
         error = NotServed(f"{method} is not implemented in this release.")
-    identity = _identity(context)
+    status = logged_status(
+        error, method=method, identity=_identity(context), error_bytes=_error_bytes(context)
+    )
+    await context.abort_with_status(rpc_status.to_status(status))
+
+
+def logged_status(
+    error: Exception, *, method: str, identity: str, error_bytes: int | None = None
+) -> status_pb2.Status:
+    """Write an error as a status; a bug is logged, and its caller told no more than ``identity``."""
     if wire_error(error) is INTERNAL:
         logger.error("%s failed, request id %s", method, identity, exc_info=error)
-    status = rich_status(error, request_id=identity, error_bytes=_error_bytes(context))
-    await context.abort_with_status(rpc_status.to_status(status))
+    return rich_status(error, request_id=identity, error_bytes=error_bytes)
 
 
 def _identity(context: Context) -> str:

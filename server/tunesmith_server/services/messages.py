@@ -43,11 +43,14 @@ class Messages:
         echo = filled_request(spec, self._site)
         best = None if job.best is None else self._summary(job.best, stored)
         runtime = (job.ended_at or now) - job.created_at
+        has_definition = echo.HasField("training_job_definition")
+        has_lease = echo.HasField("trial_lease_config")
         return pb.DescribeHyperParameterTuningJobResponse(
             hyper_parameter_tuning_job_name=spec.name,
             hyper_parameter_tuning_job_arn=stored.arn,
             hyper_parameter_tuning_job_config=echo.hyper_parameter_tuning_job_config,
-            training_job_definition=echo.training_job_definition,
+            training_job_definition=echo.training_job_definition if has_definition else None,
+            trial_lease_config=echo.trial_lease_config if has_lease else None,
             hyper_parameter_tuning_job_status=views.TUNING_STATUS_VALUES[job.status],
             creation_time=views.timestamp(job.created_at),
             hyper_parameter_tuning_end_time=views.timestamp(job.ended_at),

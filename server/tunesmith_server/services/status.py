@@ -61,6 +61,9 @@ TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
         code=_C.FAILED_PRECONDITION, http_status=400, reason="ValidationException"
     ),
     errors.Conflict: WireError(code=_C.ABORTED, http_status=400, reason="ConflictException"),
+    errors.AlreadyCompleted: WireError(
+        code=_C.ALREADY_EXISTS, http_status=400, reason="ConflictException"
+    ),
     errors.SequenceGap: WireError(
         code=_C.OUT_OF_RANGE, http_status=400, reason="ValidationException"
     ),

@@ -1,57 +1,192 @@
-"""SuggestionService: part of the contract whose calls are not served yet."""
+"""SuggestionService: trials for callers that run them, by single calls or over a stream."""
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator
-from typing import Never, Self
+from typing import Final
 
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import suggestion_service_pb2_grpc
-from tunesmith_server.domain.errors import NotServed
-from tunesmith_server.services.interceptors import Context
+from tunesmith_core.space.encoding import parse
+from tunesmith_core.space.ranges import Parameter
+from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.errors import NotServed, Overloaded
+from tunesmith_server.domain.validation import check_request
+from tunesmith_server.domain.views import TUNING_STATUS_VALUES
+from tunesmith_server.engine.callers import Callers, Lent
+from tunesmith_server.services.interceptors import Context, logged_status, request_id
+from tunesmith_server.services.status import wire_error
+
+#: So many calls of one stream are under way; then it is read no further.
+_CALLS_PER_STREAM: Final = 1000
+#: An ask waits no longer, whatever it says.
+_LONGEST_WAIT_S: Final = 60.0
+_TRIALS: Final = "/tunesmith.v1.SuggestionService/Trials"
 
 
 class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
-    """Refuse every call with UNIMPLEMENTED and say what to use meanwhile."""
+    """Answer the calls of SuggestionService; the contract's comments say what each does."""
 
-    async def Suggest(self, request: pb.SuggestRequest, context: Context) -> Never:
-        """Refuse."""
-        raise _not_served("Suggest")
+    def __init__(self, *, callers: Callers) -> None:
+        self._callers = callers
 
-    async def ReportMetrics(self, request: pb.ReportMetricsRequest, context: Context) -> Never:
-        """Refuse."""
-        raise _not_served("ReportMetrics")
+    async def Suggest(self, request: pb.SuggestRequest, context: Context) -> pb.SuggestResponse:
+        """Hand out trials."""
+        return await self._suggest(request)
 
-    async def CompleteTrial(self, request: pb.CompleteTrialRequest, context: Context) -> Never:
-        """Refuse."""
-        raise _not_served("CompleteTrial")
+    async def ReportMetrics(
+        self, request: pb.ReportMetricsRequest, context: Context
+    ) -> pb.ReportMetricsResponse:
+        """Take in values of metrics."""
+        return await self._report(request)
 
-    def Trials(
+    async def CompleteTrial(
+        self, request: pb.CompleteTrialRequest, context: Context
+    ) -> pb.CompleteTrialResponse:
+        """End a trial."""
+        return await self._complete(request, request_id(context))
+
+    async def Trials(
         self, request_iterator: AsyncIterator[pb.TrialsRequest], context: Context
     ) -> AsyncIterator[pb.TrialsResponse]:
+        """Serve calls as they come, and answer each when it is done."""
+        answers: asyncio.Queue[pb.TrialsResponse | None] = asyncio.Queue()
+        reading = asyncio.create_task(self._read(request_iterator, answers))
+        try:
+            while (answer := await answers.get()) is not None:
+                yield answer
+            await reading  # what was wrong with the stream itself is raised
+        finally:
+            reading.cancel()
+
+    async def SuggestFrom(
+        self, request: pb.SuggestFromRequest, context: Context
+    ) -> pb.SuggestFromResponse:
         """Refuse."""
-        return _Refusal("Trials")
+        raise NotServed("SuggestionService.SuggestFrom is not implemented in this release.")
 
-    async def SuggestFrom(self, request: pb.SuggestFromRequest, context: Context) -> Never:
-        """Refuse."""
-        raise _not_served("SuggestFrom")
+    async def _read(
+        self,
+        requests: AsyncIterator[pb.TrialsRequest],
+        answers: asyncio.Queue[pb.TrialsResponse | None],
+    ) -> None:
+        """Serve a stream's calls, and end the answers with None once there are no more."""
+        room = asyncio.Semaphore(_CALLS_PER_STREAM)
+        calls: set[asyncio.Task[None]] = set()
+
+        async def serve(request: pb.TrialsRequest) -> None:
+            answers.put_nowait(await self._call(request))
+            room.release()
+
+        try:
+            async for request in requests:
+                await room.acquire()
+                call = asyncio.create_task(serve(request))
+                calls.add(call)
+                call.add_done_callback(calls.discard)
+            await asyncio.gather(*calls)
+        finally:
+            for call in calls:
+                call.cancel()
+            answers.put_nowait(None)
+
+    async def _call(self, request: pb.TrialsRequest) -> pb.TrialsResponse:
+        """Serve one call of a stream; its errors are its answer."""
+        answer = pb.TrialsResponse(call_id=request.call_id)
+        try:
+            match request.WhichOneof("call"):
+                case "suggest":
+                    answer.suggest.CopyFrom(await self._suggest(request.suggest))
+                case "report_metrics":
+                    answer.report_metrics.CopyFrom(await self._report(request.report_metrics))
+                case "complete_trial":
+                    completed = await self._complete(
+                        request.complete_trial, request.request_id or None
+                    )
+                    answer.complete_trial.CopyFrom(completed)
+                case None:
+                    check_request(request)
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer, bugs too
+            answer.error.CopyFrom(_call_error(error))
+        return answer
+
+    async def _suggest(self, request: pb.SuggestRequest) -> pb.SuggestResponse:
+        check_request(request)
+        trials, status = await self._callers.suggest(
+            request.hyper_parameter_tuning_job_name,
+            client_id=request.client_id,
+            count=request.count or 1,
+            max_wait_s=min(_LONGEST_WAIT_S, request.max_wait.ToSeconds()),
+        )
+        return pb.SuggestResponse(
+            trials=[_suggested(lent) for lent in trials],
+            hyper_parameter_tuning_job_status=TUNING_STATUS_VALUES[status],
+        )
+
+    async def _report(self, request: pb.ReportMetricsRequest) -> pb.ReportMetricsResponse:
+        check_request(request)
+        should_stop = await self._callers.report(
+            request.training_job_name,
+            lease_token=request.lease_token,
+            step=request.step,
+            values=request.values,
+        )
+        return pb.ReportMetricsResponse(should_stop=should_stop)
+
+    async def _complete(
+        self, request: pb.CompleteTrialRequest, completion_id: str | None
+    ) -> pb.CompleteTrialResponse:
+        check_request(request)
+        verdict, value, reason = _result(request)
+        await self._callers.complete(
+            ev.TrialCompleted(
+                trial_name=request.training_job_name,
+                lease_token=request.lease_token,
+                verdict=verdict,
+                value=value,
+                reason=reason,
+                completion_id=completion_id,
+            )
+        )
+        return pb.CompleteTrialResponse()
 
 
-class _Refusal:
-    """Be a stream of responses that begins with an error."""
-
-    def __init__(self, method: str) -> None:
-        self._method = method
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> pb.TrialsResponse:
-        raise _not_served(self._method)
-
-
-def _not_served(method: str) -> NotServed:
-    return NotServed(
-        f"SuggestionService.{method} is not implemented in this release. Create a tuning job with "
-        f"a TrainingJobDefinition, whose trials the server's runners run."
+def _suggested(lent: Lent) -> pb.SuggestedTrial:
+    trial = lent.trial
+    suggested = pb.SuggestedTrial(
+        training_job_name=trial.name,
+        lease_token=trial.lease_token,
+        parameters=[_typed(each, trial.parameters[each.name]) for each in lent.space.parameters],
     )
+    suggested.lease_duration.FromTimedelta(lent.duration)
+    return suggested
+
+
+def _typed(parameter: Parameter, text: str) -> pb.TypedParameter:
+    match parse(parameter, text):
+        case str(word):
+            return pb.TypedParameter(name=parameter.name, string_value=word, text=text)
+        case float(number):
+            return pb.TypedParameter(name=parameter.name, double_value=number, text=text)
+        case int(whole):
+            return pb.TypedParameter(name=parameter.name, int64_value=whole, text=text)
+
+
+def _result(request: pb.CompleteTrialRequest) -> tuple[ev.Verdict, float | None, str]:
+    match request.WhichOneof("result"):
+        case "value":
+            return ev.Verdict.MEASURED, request.value, ""
+        case "failed":
+            return ev.Verdict.FAILED, None, request.failed
+        case _:
+            return ev.Verdict.INFEASIBLE, None, request.infeasible
+
+
+def _call_error(error: Exception) -> pb.CallError:
+    status = logged_status(error, method=_TRIALS, identity=uuid.uuid4().hex)
+    answer = pb.CallError(code=status.code, reason=wire_error(error).reason, message=status.message)
+    if isinstance(error, Overloaded):
+        answer.retry_delay.FromTimedelta(error.retry_after)
+    return answer

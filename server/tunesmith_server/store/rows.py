@@ -158,6 +158,7 @@ def trial_values(trial: Trial) -> dict[str, Value]:
         "failure_kind": None if kind is None else kind.value,
         "failure_reason": trial.failure_reason,
         "model_artifacts_uri": trial.model_artifacts_uri,
+        "completion_id": trial.completion_id,
     }
 
 
@@ -196,6 +197,7 @@ def trial(row: sqlite3.Row) -> Trial:
         failure_kind=None if kind is None else FailureKind(kind),
         failure_reason=row["failure_reason"],
         model_artifacts_uri=row["model_artifacts_uri"],
+        completion_id=row["completion_id"],
     )
 
 

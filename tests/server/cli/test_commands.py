@@ -76,7 +76,8 @@ def server(service: FakeTuningService) -> Iterator[str]:
 @pytest.fixture
 def request_file(tmp_path: Path) -> Path:
     path = tmp_path / "job.json"
-    path.write_text(json.dumps({"HyperParameterTuningJobName": "digits"}))
+    request = {"HyperParameterTuningJobName": "digits", "TrainingJobDefinition": {}}
+    path.write_text(json.dumps(request))
     return path
 
 
@@ -189,12 +190,19 @@ def test_tune_with_the_name_of_a_job_in_progress_says_how_to_see_and_stop_it(
     assert "`tunesmith jobs stop digits`" in said
 
 
+def test_tune_of_a_job_whose_trials_nobody_would_run_says_so(server: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({"HyperParameterTuningJobName": "digits"}))
+    done = run("tune", path, "--server", server)
+    assert done.exit_code == 2
+    assert "has no TrainingJobDefinition: nothing says what its trials run" in done.stderr
+
+
 def test_tune_says_at_once_what_the_codec_and_what_the_rules_find(
     service: FakeTuningService, server: str, tmp_path: Path
 ) -> None:
     config = {
         "Strategy": "Random",
-        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
         "ResourceLimits": {"MaxNumberOfTrainingJobs": "3", "MaxParallelTrainingJobs": 1},
     }
     path = tmp_path / "job.json"
@@ -206,7 +214,7 @@ def test_tune_says_at_once_what_the_codec_and_what_the_rules_find(
     assert said.count(count) == 1
     assert "expected a whole number, without quotes" in said
     assert "  - HyperParameterTuningJobName: " in said
-    assert "  - TrainingJobDefinition: " in said
+    assert "  - HyperParameterTuningJobConfig.HyperParameterTuningJobObjective: " in said
     assert service.calls == []
 
 

@@ -48,7 +48,8 @@ def server(service: FakeTuningService) -> Iterator[str]:
 @pytest.fixture
 def request_file(tmp_path: Path) -> Path:
     path = tmp_path / "job.json"
-    path.write_text(json.dumps({"HyperParameterTuningJobName": "digits"}))
+    request = {"HyperParameterTuningJobName": "digits", "TrainingJobDefinition": {}}
+    path.write_text(json.dumps(request))
     return path
 
 

@@ -8,7 +8,7 @@ from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
+from tunesmith_server.domain.tuning_job import Goal, JobSpec, LeaseTerms, Strategy
 
 CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -40,6 +40,7 @@ def job_spec(
     strategy: Strategy = Strategy.RANDOM,
     seed: int = 7,
     definition_name: str | None = None,
+    lease_terms: LeaseTerms | None = None,
 ) -> JobSpec:
     """Ask for a tuning job; the request agrees with what is read off it."""
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
@@ -67,4 +68,5 @@ def job_spec(
         max_parallel=parallel,
         max_runtime=max_runtime,
         definition_name=definition_name,
+        lease_terms=lease_terms,
     )

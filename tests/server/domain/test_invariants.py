@@ -152,7 +152,7 @@ SPOILT: list[tuple[str, Callable[[JobState], JobState]]] = [
         lambda s: of_trial(s, RUNNING, objective_status=ObjectiveStatus.SUCCEEDED),
     ),
     (
-        "a runner holds it exactly while it does not wait",
+        "somebody holds it exactly while it does not wait",
         lambda s: of_trial(s, RUNNING, lease=None),
     ),
     (

@@ -15,6 +15,7 @@ from tests.server.domain.create_requests import BAYESIAN, RANDOM, create_request
 from tests.server.domain.job_specs import job_spec
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import tuning_service_pb2 as tuning_pb
+from tunesmith.v1.tuning_job_pb2 import LEASE_EXPIRY_ACTION_FAIL
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.instance_types import InstanceProfile
@@ -23,11 +24,13 @@ from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 from tunesmith_server.engine.assignments import Assigner
+from tunesmith_server.engine.callers import Callers
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet, FleetSettings, Session
 from tunesmith_server.engine.jobs import Jobs
+from tunesmith_server.engine.leases import Leases
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import Commit, Store
 
@@ -127,6 +130,7 @@ class Engine:
     fleet: Fleet
     jobs: Jobs
     fan_out: FanOut
+    callers: Callers
 
     async def create(
         self,
@@ -138,10 +142,23 @@ class Engine:
         request_id: str | None = None,
         random_seed: int | None = None,
         bayesian: bool = False,
+        lease: timedelta | None = None,
+        fails_late: bool = False,
+        small: bool = False,
     ) -> str:
         """Create a tuning job; returns its ARN."""
         request = tuning_request(name, jobs=jobs, parallel=parallel, instance_type=instance_type)
         config = request.hyper_parameter_tuning_job_config
+        if lease is not None:  # its callers run the trials
+            request.ClearField("training_job_definition")
+            request.trial_lease_config.lease_duration_in_seconds = int(lease.total_seconds())
+            if fails_late:
+                request.trial_lease_config.lease_expiry_action = LEASE_EXPIRY_ACTION_FAIL
+        if small:  # six configurations
+            config.ClearField("parameter_ranges")
+            ranges = config.parameter_ranges.categorical_parameter_ranges
+            ranges.add(name="booster", values=["tree", "linear"])
+            ranges.add(name="depth", values=["3", "6", "9"])
         if bayesian:
             config.strategy = BAYESIAN
         if random_seed is not None:
@@ -246,10 +263,12 @@ async def running_engine(
             assigner=Assigner(site=site, stop_grace=timedelta(seconds=5), clock=clock),
             settings=FleetSettings(lease=lease),
         )
+        leases = Leases(stop_grace=timedelta(seconds=5))
         fan_out = FanOut()
         jobs = Jobs(
             store=store,
             fleet=fleet,
+            leases=leases,
             fan_out=fan_out,
             compute=compute or Compute(),
             clock=clock,
@@ -258,12 +277,15 @@ async def running_engine(
         )
         recovered = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(fleet.run()), tasks.create_task(jobs.run(recovered))]
+            running = [
+                tasks.create_task(work) for work in (fleet.run(), leases.run(), jobs.run(recovered))
+            ]
             if compute is not None:
                 running.append(tasks.create_task(compute.run()))
             await recovered.wait()
             try:
-                yield Engine(store=store, fleet=fleet, jobs=jobs, fan_out=fan_out)
+                callers = Callers(jobs=jobs, leases=leases, store=store)
+                yield Engine(store=store, fleet=fleet, jobs=jobs, fan_out=fan_out, callers=callers)
             finally:
                 for task in running:
                     task.cancel()

@@ -29,7 +29,7 @@ from tunesmith.v1 import search_space_pb2 as tunesmith_dot_v1_dot_search__space_
 from tunesmith.v1 import tuning_job_pb2 as tunesmith_dot_v1_dot_tuning__job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tunesmith/v1/suggestion_service.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ftunesmith/v1/search_space.proto\x1a\x1dtunesmith/v1/tuning_job.proto\"\xb4\x01\n\x0eSuggestRequest\x12S\n\x1fhyper_parameter_tuning_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18 \xc8\x01\x01R\x1bHyperParameterTuningJobName\x12 \n\x05\x63ount\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x05\x43ount\x12+\n\tclient_id\x18\x03 \x01(\tB\x0e\xe0\x41\x02\xbaH\x08r\x03\x18\xff\x01\xc8\x01\x01R\x08\x43lientId\"L\n\x0fSuggestResponse\x12\x39\n\x06trials\x18\x01 \x03(\x0b\x32\x1c.tunesmith.v1.SuggestedTrialB\x03\xe0\x41\x03R\x06Trials\"\xf1\x01\n\x0eSuggestedTrial\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12$\n\x0blease_token\x18\x02 \x01(\x03\x42\x03\xe0\x41\x03R\nLeaseToken\x12\x41\n\nparameters\x18\x03 \x03(\x0b\x32\x1c.tunesmith.v1.TypedParameterB\x03\xe0\x41\x03R\nParameters\x12\x45\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x03\xe0\x41\x03R\rLeaseDuration\"\xc3\x01\n\x0eTypedParameter\x12\"\n\x04name\x18\x01 \x01(\tB\x0e\xe0\x41\x02\xbaH\x08r\x03\x18\x80\x02\xc8\x01\x01R\x04Name\x12#\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00R\x0b\x44oubleValue\x12!\n\x0bint64_value\x18\x03 \x01(\x03H\x00R\nInt64Value\x12#\n\x0cstring_value\x18\x04 \x01(\tH\x00R\x0bStringValue\x12\x17\n\x04text\x18\x05 \x01(\tB\x03\xe0\x41\x03R\x04TextB\x07\n\x05value\"\xa1\x02\n\x14ReportMetricsRequest\x12\x39\n\x11training_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18?\xc8\x01\x01R\x0fTrainingJobName\x12.\n\x0blease_token\x18\x02 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\nLeaseToken\x12\x1b\n\x04step\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x04Step\x12R\n\x06values\x18\x04 \x03(\x0b\x32..tunesmith.v1.ReportMetricsRequest.ValuesEntryB\n\xbaH\x07\x9a\x01\x04\x08\x01\x10(R\x06Values\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\x15ReportMetricsResponse\x12$\n\x0bshould_stop\x18\x01 \x01(\x08\x42\x03\xe0\x41\x03R\nShouldStop\"\xfa\x01\n\x14\x43ompleteTrialRequest\x12\x39\n\x11training_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18?\xc8\x01\x01R\x0fTrainingJobName\x12.\n\x0blease_token\x18\x02 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\nLeaseToken\x12\x16\n\x05value\x18\x03 \x01(\x01H\x00R\x05Value\x12\"\n\x06\x66\x61iled\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x00R\x06\x46\x61iled\x12*\n\ninfeasible\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x00R\nInfeasibleB\x0f\n\x06result\x12\x05\xbaH\x02\x08\x01\"\x17\n\x15\x43ompleteTrialResponse\"\x9a\x02\n\rTrialsRequest\x12&\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\x06\x43\x61llId\x12\x38\n\x07suggest\x18\x02 \x01(\x0b\x32\x1c.tunesmith.v1.SuggestRequestH\x00R\x07Suggest\x12K\n\x0ereport_metrics\x18\x03 \x01(\x0b\x32\".tunesmith.v1.ReportMetricsRequestH\x00R\rReportMetrics\x12K\n\x0e\x63omplete_trial\x18\x04 \x01(\x0b\x32\".tunesmith.v1.CompleteTrialRequestH\x00R\rCompleteTrialB\r\n\x04\x63\x61ll\x12\x05\xbaH\x02\x08\x01\"\xc0\x02\n\x0eTrialsResponse\x12\x1c\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x42\x03\xe0\x41\x03R\x06\x43\x61llId\x12\x39\n\x07suggest\x18\x02 \x01(\x0b\x32\x1d.tunesmith.v1.SuggestResponseH\x00R\x07Suggest\x12L\n\x0ereport_metrics\x18\x03 \x01(\x0b\x32#.tunesmith.v1.ReportMetricsResponseH\x00R\rReportMetrics\x12L\n\x0e\x63omplete_trial\x18\x04 \x01(\x0b\x32#.tunesmith.v1.CompleteTrialResponseH\x00R\rCompleteTrial\x12/\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x17.tunesmith.v1.CallErrorH\x00R\x05\x45rrorB\x08\n\x06\x61nswer\"`\n\tCallError\x12\x17\n\x04\x63ode\x18\x01 \x01(\x05\x42\x03\xe0\x41\x03R\x04\x43ode\x12\x1b\n\x06reason\x18\x02 \x01(\tB\x03\xe0\x41\x03R\x06Reason\x12\x1d\n\x07message\x18\x03 \x01(\tB\x03\xe0\x41\x03R\x07Message\"\x9b\x03\n\x12SuggestFromRequest\x12S\n\x10parameter_ranges\x18\x01 \x01(\x0b\x32\x1d.tunesmith.v1.ParameterRangesB\t\xe0\x41\x02\xbaH\x03\xc8\x01\x01R\x0fParameterRanges\x12V\n\x04goal\x18\x02 \x01(\x0e\x32\x32.tunesmith.v1.HyperParameterTuningJobObjectiveTypeB\x0e\xe0\x41\x02\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04Goal\x12I\n\x0cobservations\x18\x03 \x03(\x0b\x32\x19.tunesmith.v1.ObservationB\n\xbaH\x07\x92\x01\x04\x10\xa0\x8d\x06R\x0cObservations\x12@\n\x07pending\x18\x04 \x03(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x07Pending\x12 \n\x05\x63ount\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x05\x43ount\x12 \n\x04seed\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00R\x04Seed\x88\x01\x01\x42\x07\n\x05_seed\"M\n\rConfiguration\x12<\n\nparameters\x18\x01 \x03(\x0b\x32\x1c.tunesmith.v1.TypedParameterR\nParameters\"\x80\x01\n\x0bObservation\x12L\n\rconfiguration\x18\x01 \x01(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\t\xe0\x41\x02\xbaH\x03\xc8\x01\x01R\rConfiguration\x12\x19\n\x05value\x18\x02 \x01(\x01H\x00R\x05Value\x88\x01\x01\x42\x08\n\x06_value\"Y\n\x13SuggestFromResponse\x12\x42\n\x0bsuggestions\x18\x01 \x03(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\x03\xe0\x41\x03R\x0bSuggestions2\xac\x03\n\x11SuggestionService\x12\x46\n\x07Suggest\x12\x1c.tunesmith.v1.SuggestRequest\x1a\x1d.tunesmith.v1.SuggestResponse\x12X\n\rReportMetrics\x12\".tunesmith.v1.ReportMetricsRequest\x1a#.tunesmith.v1.ReportMetricsResponse\x12X\n\rCompleteTrial\x12\".tunesmith.v1.CompleteTrialRequest\x1a#.tunesmith.v1.CompleteTrialResponse\x12G\n\x06Trials\x12\x1b.tunesmith.v1.TrialsRequest\x1a\x1c.tunesmith.v1.TrialsResponse(\x01\x30\x01\x12R\n\x0bSuggestFrom\x12 .tunesmith.v1.SuggestFromRequest\x1a!.tunesmith.v1.SuggestFromResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tunesmith/v1/suggestion_service.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ftunesmith/v1/search_space.proto\x1a\x1dtunesmith/v1/tuning_job.proto\"\xea\x01\n\x0eSuggestRequest\x12S\n\x1fhyper_parameter_tuning_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18 \xc8\x01\x01R\x1bHyperParameterTuningJobName\x12 \n\x05\x63ount\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x05\x43ount\x12+\n\tclient_id\x18\x03 \x01(\tB\x0e\xe0\x41\x02\xbaH\x08r\x03\x18\xff\x01\xc8\x01\x01R\x08\x43lientId\x12\x34\n\x08max_wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07MaxWait\"\xc8\x01\n\x0fSuggestResponse\x12\x39\n\x06trials\x18\x01 \x03(\x0b\x32\x1c.tunesmith.v1.SuggestedTrialB\x03\xe0\x41\x03R\x06Trials\x12z\n!hyper_parameter_tuning_job_status\x18\x02 \x01(\x0e\x32+.tunesmith.v1.HyperParameterTuningJobStatusB\x03\xe0\x41\x03R\x1dHyperParameterTuningJobStatus\"\xf1\x01\n\x0eSuggestedTrial\x12/\n\x11training_job_name\x18\x01 \x01(\tB\x03\xe0\x41\x03R\x0fTrainingJobName\x12$\n\x0blease_token\x18\x02 \x01(\x03\x42\x03\xe0\x41\x03R\nLeaseToken\x12\x41\n\nparameters\x18\x03 \x03(\x0b\x32\x1c.tunesmith.v1.TypedParameterB\x03\xe0\x41\x03R\nParameters\x12\x45\n\x0elease_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x03\xe0\x41\x03R\rLeaseDuration\"\xc3\x01\n\x0eTypedParameter\x12\"\n\x04name\x18\x01 \x01(\tB\x0e\xe0\x41\x02\xbaH\x08r\x03\x18\x80\x02\xc8\x01\x01R\x04Name\x12#\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00R\x0b\x44oubleValue\x12!\n\x0bint64_value\x18\x03 \x01(\x03H\x00R\nInt64Value\x12#\n\x0cstring_value\x18\x04 \x01(\tH\x00R\x0bStringValue\x12\x17\n\x04text\x18\x05 \x01(\tB\x03\xe0\x41\x03R\x04TextB\x07\n\x05value\"\xa8\x02\n\x14ReportMetricsRequest\x12\x39\n\x11training_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18?\xc8\x01\x01R\x0fTrainingJobName\x12.\n\x0blease_token\x18\x02 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\nLeaseToken\x12\x1b\n\x04step\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x04Step\x12Y\n\x06values\x18\x04 \x03(\x0b\x32..tunesmith.v1.ReportMetricsRequest.ValuesEntryB\x11\xbaH\x0e\x9a\x01\x0b\x10(\"\x07r\x05\x10\x01\x18\xff\x01R\x06Values\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\x15ReportMetricsResponse\x12$\n\x0bshould_stop\x18\x01 \x01(\x08\x42\x03\xe0\x41\x03R\nShouldStop\"\xfa\x01\n\x14\x43ompleteTrialRequest\x12\x39\n\x11training_job_name\x18\x01 \x01(\tB\r\xe0\x41\x02\xbaH\x07r\x02\x18?\xc8\x01\x01R\x0fTrainingJobName\x12.\n\x0blease_token\x18\x02 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\nLeaseToken\x12\x16\n\x05value\x18\x03 \x01(\x01H\x00R\x05Value\x12\"\n\x06\x66\x61iled\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x00R\x06\x46\x61iled\x12*\n\ninfeasible\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x00R\nInfeasibleB\x0f\n\x06result\x12\x05\xbaH\x02\x08\x01\"\x17\n\x15\x43ompleteTrialResponse\"\xc3\x02\n\rTrialsRequest\x12&\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x42\r\xe0\x41\x02\xbaH\x07\"\x02(\x01\xc8\x01\x01R\x06\x43\x61llId\x12\x38\n\x07suggest\x18\x02 \x01(\x0b\x32\x1c.tunesmith.v1.SuggestRequestH\x00R\x07Suggest\x12K\n\x0ereport_metrics\x18\x03 \x01(\x0b\x32\".tunesmith.v1.ReportMetricsRequestH\x00R\rReportMetrics\x12K\n\x0e\x63omplete_trial\x18\x04 \x01(\x0b\x32\".tunesmith.v1.CompleteTrialRequestH\x00R\rCompleteTrial\x12\'\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\tRequestIdB\r\n\x04\x63\x61ll\x12\x05\xbaH\x02\x08\x01\"\xc0\x02\n\x0eTrialsResponse\x12\x1c\n\x07\x63\x61ll_id\x18\x01 \x01(\x03\x42\x03\xe0\x41\x03R\x06\x43\x61llId\x12\x39\n\x07suggest\x18\x02 \x01(\x0b\x32\x1d.tunesmith.v1.SuggestResponseH\x00R\x07Suggest\x12L\n\x0ereport_metrics\x18\x03 \x01(\x0b\x32#.tunesmith.v1.ReportMetricsResponseH\x00R\rReportMetrics\x12L\n\x0e\x63omplete_trial\x18\x04 \x01(\x0b\x32#.tunesmith.v1.CompleteTrialResponseH\x00R\rCompleteTrial\x12/\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x17.tunesmith.v1.CallErrorH\x00R\x05\x45rrorB\x08\n\x06\x61nswer\"\xa1\x01\n\tCallError\x12\x17\n\x04\x63ode\x18\x01 \x01(\x05\x42\x03\xe0\x41\x03R\x04\x43ode\x12\x1b\n\x06reason\x18\x02 \x01(\tB\x03\xe0\x41\x03R\x06Reason\x12\x1d\n\x07message\x18\x03 \x01(\tB\x03\xe0\x41\x03R\x07Message\x12?\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x03\xe0\x41\x03R\nRetryDelay\"\x9b\x03\n\x12SuggestFromRequest\x12S\n\x10parameter_ranges\x18\x01 \x01(\x0b\x32\x1d.tunesmith.v1.ParameterRangesB\t\xe0\x41\x02\xbaH\x03\xc8\x01\x01R\x0fParameterRanges\x12V\n\x04goal\x18\x02 \x01(\x0e\x32\x32.tunesmith.v1.HyperParameterTuningJobObjectiveTypeB\x0e\xe0\x41\x02\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04Goal\x12I\n\x0cobservations\x18\x03 \x03(\x0b\x32\x19.tunesmith.v1.ObservationB\n\xbaH\x07\x92\x01\x04\x10\xa0\x8d\x06R\x0cObservations\x12@\n\x07pending\x18\x04 \x03(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x07Pending\x12 \n\x05\x63ount\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x05\x43ount\x12 \n\x04seed\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00R\x04Seed\x88\x01\x01\x42\x07\n\x05_seed\"M\n\rConfiguration\x12<\n\nparameters\x18\x01 \x03(\x0b\x32\x1c.tunesmith.v1.TypedParameterR\nParameters\"\x80\x01\n\x0bObservation\x12L\n\rconfiguration\x18\x01 \x01(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\t\xe0\x41\x02\xbaH\x03\xc8\x01\x01R\rConfiguration\x12\x19\n\x05value\x18\x02 \x01(\x01H\x00R\x05Value\x88\x01\x01\x42\x08\n\x06_value\"Y\n\x13SuggestFromResponse\x12\x42\n\x0bsuggestions\x18\x01 \x03(\x0b\x32\x1b.tunesmith.v1.ConfigurationB\x03\xe0\x41\x03R\x0bSuggestions2\xac\x03\n\x11SuggestionService\x12\x46\n\x07Suggest\x12\x1c.tunesmith.v1.SuggestRequest\x1a\x1d.tunesmith.v1.SuggestResponse\x12X\n\rReportMetrics\x12\".tunesmith.v1.ReportMetricsRequest\x1a#.tunesmith.v1.ReportMetricsResponse\x12X\n\rCompleteTrial\x12\".tunesmith.v1.CompleteTrialRequest\x1a#.tunesmith.v1.CompleteTrialResponse\x12G\n\x06Trials\x12\x1b.tunesmith.v1.TrialsRequest\x1a\x1c.tunesmith.v1.TrialsResponse(\x01\x30\x01\x12R\n\x0bSuggestFrom\x12 .tunesmith.v1.SuggestFromRequest\x1a!.tunesmith.v1.SuggestFromResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUGGESTREQUEST'].fields_by_name['client_id']._serialized_options = b'\340A\002\272H\010r\003\030\377\001\310\001\001'
   _globals['_SUGGESTRESPONSE'].fields_by_name['trials']._loaded_options = None
   _globals['_SUGGESTRESPONSE'].fields_by_name['trials']._serialized_options = b'\340A\003'
+  _globals['_SUGGESTRESPONSE'].fields_by_name['hyper_parameter_tuning_job_status']._loaded_options = None
+  _globals['_SUGGESTRESPONSE'].fields_by_name['hyper_parameter_tuning_job_status']._serialized_options = b'\340A\003'
   _globals['_SUGGESTEDTRIAL'].fields_by_name['training_job_name']._loaded_options = None
   _globals['_SUGGESTEDTRIAL'].fields_by_name['training_job_name']._serialized_options = b'\340A\003'
   _globals['_SUGGESTEDTRIAL'].fields_by_name['lease_token']._loaded_options = None
@@ -65,7 +67,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTMETRICSREQUEST'].fields_by_name['step']._loaded_options = None
   _globals['_REPORTMETRICSREQUEST'].fields_by_name['step']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_REPORTMETRICSREQUEST'].fields_by_name['values']._loaded_options = None
-  _globals['_REPORTMETRICSREQUEST'].fields_by_name['values']._serialized_options = b'\272H\007\232\001\004\010\001\020('
+  _globals['_REPORTMETRICSREQUEST'].fields_by_name['values']._serialized_options = b'\272H\016\232\001\013\020(\"\007r\005\020\001\030\377\001'
   _globals['_REPORTMETRICSRESPONSE'].fields_by_name['should_stop']._loaded_options = None
   _globals['_REPORTMETRICSRESPONSE'].fields_by_name['should_stop']._serialized_options = b'\340A\003'
   _globals['_COMPLETETRIALREQUEST'].oneofs_by_name['result']._loaded_options = None
@@ -82,6 +84,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRIALSREQUEST'].oneofs_by_name['call']._serialized_options = b'\272H\002\010\001'
   _globals['_TRIALSREQUEST'].fields_by_name['call_id']._loaded_options = None
   _globals['_TRIALSREQUEST'].fields_by_name['call_id']._serialized_options = b'\340A\002\272H\007\"\002(\001\310\001\001'
+  _globals['_TRIALSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_TRIALSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_TRIALSRESPONSE'].fields_by_name['call_id']._loaded_options = None
   _globals['_TRIALSRESPONSE'].fields_by_name['call_id']._serialized_options = b'\340A\003'
   _globals['_CALLERROR'].fields_by_name['code']._loaded_options = None
@@ -90,6 +94,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLERROR'].fields_by_name['reason']._serialized_options = b'\340A\003'
   _globals['_CALLERROR'].fields_by_name['message']._loaded_options = None
   _globals['_CALLERROR'].fields_by_name['message']._serialized_options = b'\340A\003'
+  _globals['_CALLERROR'].fields_by_name['retry_delay']._loaded_options = None
+  _globals['_CALLERROR'].fields_by_name['retry_delay']._serialized_options = b'\340A\003'
   _globals['_SUGGESTFROMREQUEST'].fields_by_name['parameter_ranges']._loaded_options = None
   _globals['_SUGGESTFROMREQUEST'].fields_by_name['parameter_ranges']._serialized_options = b'\340A\002\272H\003\310\001\001'
   _globals['_SUGGESTFROMREQUEST'].fields_by_name['goal']._loaded_options = None
@@ -107,37 +113,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUGGESTFROMRESPONSE'].fields_by_name['suggestions']._loaded_options = None
   _globals['_SUGGESTFROMRESPONSE'].fields_by_name['suggestions']._serialized_options = b'\340A\003'
   _globals['_SUGGESTREQUEST']._serialized_start=214
-  _globals['_SUGGESTREQUEST']._serialized_end=394
-  _globals['_SUGGESTRESPONSE']._serialized_start=396
-  _globals['_SUGGESTRESPONSE']._serialized_end=472
-  _globals['_SUGGESTEDTRIAL']._serialized_start=475
-  _globals['_SUGGESTEDTRIAL']._serialized_end=716
-  _globals['_TYPEDPARAMETER']._serialized_start=719
-  _globals['_TYPEDPARAMETER']._serialized_end=914
-  _globals['_REPORTMETRICSREQUEST']._serialized_start=917
-  _globals['_REPORTMETRICSREQUEST']._serialized_end=1206
-  _globals['_REPORTMETRICSREQUEST_VALUESENTRY']._serialized_start=1161
-  _globals['_REPORTMETRICSREQUEST_VALUESENTRY']._serialized_end=1206
-  _globals['_REPORTMETRICSRESPONSE']._serialized_start=1208
-  _globals['_REPORTMETRICSRESPONSE']._serialized_end=1269
-  _globals['_COMPLETETRIALREQUEST']._serialized_start=1272
-  _globals['_COMPLETETRIALREQUEST']._serialized_end=1522
-  _globals['_COMPLETETRIALRESPONSE']._serialized_start=1524
-  _globals['_COMPLETETRIALRESPONSE']._serialized_end=1547
-  _globals['_TRIALSREQUEST']._serialized_start=1550
-  _globals['_TRIALSREQUEST']._serialized_end=1832
-  _globals['_TRIALSRESPONSE']._serialized_start=1835
-  _globals['_TRIALSRESPONSE']._serialized_end=2155
-  _globals['_CALLERROR']._serialized_start=2157
-  _globals['_CALLERROR']._serialized_end=2253
-  _globals['_SUGGESTFROMREQUEST']._serialized_start=2256
-  _globals['_SUGGESTFROMREQUEST']._serialized_end=2667
-  _globals['_CONFIGURATION']._serialized_start=2669
-  _globals['_CONFIGURATION']._serialized_end=2746
-  _globals['_OBSERVATION']._serialized_start=2749
-  _globals['_OBSERVATION']._serialized_end=2877
-  _globals['_SUGGESTFROMRESPONSE']._serialized_start=2879
-  _globals['_SUGGESTFROMRESPONSE']._serialized_end=2968
-  _globals['_SUGGESTIONSERVICE']._serialized_start=2971
-  _globals['_SUGGESTIONSERVICE']._serialized_end=3399
+  _globals['_SUGGESTREQUEST']._serialized_end=448
+  _globals['_SUGGESTRESPONSE']._serialized_start=451
+  _globals['_SUGGESTRESPONSE']._serialized_end=651
+  _globals['_SUGGESTEDTRIAL']._serialized_start=654
+  _globals['_SUGGESTEDTRIAL']._serialized_end=895
+  _globals['_TYPEDPARAMETER']._serialized_start=898
+  _globals['_TYPEDPARAMETER']._serialized_end=1093
+  _globals['_REPORTMETRICSREQUEST']._serialized_start=1096
+  _globals['_REPORTMETRICSREQUEST']._serialized_end=1392
+  _globals['_REPORTMETRICSREQUEST_VALUESENTRY']._serialized_start=1347
+  _globals['_REPORTMETRICSREQUEST_VALUESENTRY']._serialized_end=1392
+  _globals['_REPORTMETRICSRESPONSE']._serialized_start=1394
+  _globals['_REPORTMETRICSRESPONSE']._serialized_end=1455
+  _globals['_COMPLETETRIALREQUEST']._serialized_start=1458
+  _globals['_COMPLETETRIALREQUEST']._serialized_end=1708
+  _globals['_COMPLETETRIALRESPONSE']._serialized_start=1710
+  _globals['_COMPLETETRIALRESPONSE']._serialized_end=1733
+  _globals['_TRIALSREQUEST']._serialized_start=1736
+  _globals['_TRIALSREQUEST']._serialized_end=2059
+  _globals['_TRIALSRESPONSE']._serialized_start=2062
+  _globals['_TRIALSRESPONSE']._serialized_end=2382
+  _globals['_CALLERROR']._serialized_start=2385
+  _globals['_CALLERROR']._serialized_end=2546
+  _globals['_SUGGESTFROMREQUEST']._serialized_start=2549
+  _globals['_SUGGESTFROMREQUEST']._serialized_end=2960
+  _globals['_CONFIGURATION']._serialized_start=2962
+  _globals['_CONFIGURATION']._serialized_end=3039
+  _globals['_OBSERVATION']._serialized_start=3042
+  _globals['_OBSERVATION']._serialized_end=3170
+  _globals['_SUGGESTFROMRESPONSE']._serialized_start=3172
+  _globals['_SUGGESTFROMRESPONSE']._serialized_end=3261
+  _globals['_SUGGESTIONSERVICE']._serialized_start=3264
+  _globals['_SUGGESTIONSERVICE']._serialized_end=3692
 # @@protoc_insertion_point(module_scope)

@@ -24,6 +24,7 @@ class SuggestRequest(google.protobuf.message.Message):
     HYPER_PARAMETER_TUNING_JOB_NAME_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
     CLIENT_ID_FIELD_NUMBER: builtins.int
+    MAX_WAIT_FIELD_NUMBER: builtins.int
     hyper_parameter_tuning_job_name: builtins.str
     """Required. The tuning job. 1 to 32 characters."""
     count: builtins.int
@@ -32,14 +33,22 @@ class SuggestRequest(google.protobuf.message.Message):
     """Required. Who asks; open trials are handed to the same client again. 1 to 255
     characters.
     """
+    @property
+    def max_wait(self) -> google.protobuf.duration_pb2.Duration:
+        """How long to wait for a trial when there is none to hand out now. More than 60 seconds
+        counts as 60, less than none as none. Absent: not at all.
+        """
+
     def __init__(
         self,
         *,
         hyper_parameter_tuning_job_name: builtins.str = ...,
         count: builtins.int = ...,
         client_id: builtins.str = ...,
+        max_wait: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["client_id", b"client_id", "count", b"count", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["max_wait", b"max_wait"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["client_id", b"client_id", "count", b"count", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "max_wait", b"max_wait"]) -> None: ...
 
 global___SuggestRequest = SuggestRequest
 
@@ -50,6 +59,11 @@ class SuggestResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TRIALS_FIELD_NUMBER: builtins.int
+    HYPER_PARAMETER_TUNING_JOB_STATUS_FIELD_NUMBER: builtins.int
+    hyper_parameter_tuning_job_status: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobStatus.ValueType
+    """Output only. Where the tuning job stands: no trial will come any more unless it is
+    InProgress.
+    """
     @property
     def trials(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SuggestedTrial]:
         """Output only. At most `Count`; fewer when the tuning job allows no more now."""
@@ -58,8 +72,9 @@ class SuggestResponse(google.protobuf.message.Message):
         self,
         *,
         trials: collections.abc.Iterable[global___SuggestedTrial] | None = ...,
+        hyper_parameter_tuning_job_status: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobStatus.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["trials", b"trials"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "trials", b"trials"]) -> None: ...
 
 global___SuggestResponse = SuggestResponse
 
@@ -170,7 +185,9 @@ class ReportMetricsRequest(google.protobuf.message.Message):
     """
     @property
     def values(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """Value by metric name; 1 to 40."""
+        """Value by metric name, 1 to 255 characters; at most 40. Empty: the lease is renewed, and
+        nothing else.
+        """
 
     def __init__(
         self,
@@ -218,7 +235,9 @@ class CompleteTrialRequest(google.protobuf.message.Message):
     lease_token: builtins.int
     """Required. Its fencing token, at least 1."""
     value: builtins.float
-    """The objective's value."""
+    """The objective's value. One that is not finite is none: the trial has completed, and its
+    objective has failed.
+    """
     failed: builtins.str
     """Why the trial failed, at most 1024 characters."""
     infeasible: builtins.str
@@ -260,8 +279,13 @@ class TrialsRequest(google.protobuf.message.Message):
     SUGGEST_FIELD_NUMBER: builtins.int
     REPORT_METRICS_FIELD_NUMBER: builtins.int
     COMPLETE_TRIAL_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
     call_id: builtins.int
     """Required. Chosen by the caller; the answer carries it. At least 1."""
+    request_id: builtins.str
+    """Idempotency key of the call, as the metadata `tunesmith-request-id` of a unary one. At most
+    128 characters. Absent: none.
+    """
     @property
     def suggest(self) -> global___SuggestRequest:
         """As the unary Suggest."""
@@ -281,9 +305,10 @@ class TrialsRequest(google.protobuf.message.Message):
         suggest: global___SuggestRequest | None = ...,
         report_metrics: global___ReportMetricsRequest | None = ...,
         complete_trial: global___CompleteTrialRequest | None = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["call", b"call", "complete_trial", b"complete_trial", "report_metrics", b"report_metrics", "suggest", b"suggest"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["call", b"call", "call_id", b"call_id", "complete_trial", b"complete_trial", "report_metrics", b"report_metrics", "suggest", b"suggest"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "call_id", b"call_id", "complete_trial", b"complete_trial", "report_metrics", b"report_metrics", "request_id", b"request_id", "suggest", b"suggest"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["call", b"call"]) -> typing.Literal["suggest", "report_metrics", "complete_trial"] | None: ...
 
 global___TrialsRequest = TrialsRequest
@@ -341,20 +366,27 @@ class CallError(google.protobuf.message.Message):
     CODE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    RETRY_DELAY_FIELD_NUMBER: builtins.int
     code: builtins.int
     """Output only. The canonical gRPC code's number."""
     reason: builtins.str
     """Output only. SageMaker's error name."""
     message: builtins.str
     """Output only. What was wrong and what would be right."""
+    @property
+    def retry_delay(self) -> google.protobuf.duration_pb2.Duration:
+        """Output only. Wait so long before the call is repeated. Absent: a repeat would fail too."""
+
     def __init__(
         self,
         *,
         code: builtins.int = ...,
         reason: builtins.str = ...,
         message: builtins.str = ...,
+        retry_delay: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["code", b"code", "message", b"message", "reason", b"reason"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["retry_delay", b"retry_delay"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay"]) -> None: ...
 
 global___CallError = CallError
 

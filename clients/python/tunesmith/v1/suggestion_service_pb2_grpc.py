@@ -26,8 +26,13 @@ if _version_not_supported:
 
 
 class SuggestionServiceStub(object):
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     def __init__(self, channel):
@@ -64,13 +69,19 @@ class SuggestionServiceStub(object):
 
 
 class SuggestionServiceServicer(object):
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     def Suggest(self, request, context):
         """Hands out trials. Durable when it returns: each is leased to `client_id`. A repeat by
-        the same client first returns the trials that it still holds.
+        the same client first returns the trials that it still holds, also after the death of the
+        client or the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,7 +89,7 @@ class SuggestionServiceServicer(object):
 
     def ReportMetrics(self, request, context):
         """Records values of metrics and says whether the trial should go on. Durable when it
-        returns; values of a step that is known already are not stored again.
+        returns; values of a step that is known already are not stored again. Renews the lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +97,8 @@ class SuggestionServiceServicer(object):
 
     def CompleteTrial(self, request, context):
         """Ends a trial. Durable when it returns. A second completion is refused with
-        ALREADY_EXISTS and changes nothing.
+        ALREADY_EXISTS and changes nothing, except a repeat under the same request id (metadata
+        `tunesmith-request-id`), which is answered like the first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,7 +106,7 @@ class SuggestionServiceServicer(object):
 
     def Trials(self, request_iterator, context):
         """Carries the three calls above over one stream, answered in any order under the caller's
-        `call_id`.
+        `call_id`. At most 1000 calls of a stream are under way; then it is read no further.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,8 +156,13 @@ def add_SuggestionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SuggestionService(object):
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     @staticmethod

@@ -18,8 +18,13 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class SuggestionServiceStub:
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -28,7 +33,8 @@ class SuggestionServiceStub:
         tunesmith.v1.suggestion_service_pb2.SuggestResponse,
     ]
     """Hands out trials. Durable when it returns: each is leased to `client_id`. A repeat by
-    the same client first returns the trials that it still holds.
+    the same client first returns the trials that it still holds, also after the death of the
+    client or the server.
     """
 
     ReportMetrics: grpc.UnaryUnaryMultiCallable[
@@ -36,7 +42,7 @@ class SuggestionServiceStub:
         tunesmith.v1.suggestion_service_pb2.ReportMetricsResponse,
     ]
     """Records values of metrics and says whether the trial should go on. Durable when it
-    returns; values of a step that is known already are not stored again.
+    returns; values of a step that is known already are not stored again. Renews the lease.
     """
 
     CompleteTrial: grpc.UnaryUnaryMultiCallable[
@@ -44,7 +50,8 @@ class SuggestionServiceStub:
         tunesmith.v1.suggestion_service_pb2.CompleteTrialResponse,
     ]
     """Ends a trial. Durable when it returns. A second completion is refused with
-    ALREADY_EXISTS and changes nothing.
+    ALREADY_EXISTS and changes nothing, except a repeat under the same request id (metadata
+    `tunesmith-request-id`), which is answered like the first.
     """
 
     Trials: grpc.StreamStreamMultiCallable[
@@ -52,7 +59,7 @@ class SuggestionServiceStub:
         tunesmith.v1.suggestion_service_pb2.TrialsResponse,
     ]
     """Carries the three calls above over one stream, answered in any order under the caller's
-    `call_id`.
+    `call_id`. At most 1000 calls of a stream are under way; then it is read no further.
     """
 
     SuggestFrom: grpc.UnaryUnaryMultiCallable[
@@ -62,8 +69,13 @@ class SuggestionServiceStub:
     """Suggests configurations from a history that the caller keeps. Stores nothing."""
 
 class SuggestionServiceAsyncStub:
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     Suggest: grpc.aio.UnaryUnaryMultiCallable[
@@ -71,7 +83,8 @@ class SuggestionServiceAsyncStub:
         tunesmith.v1.suggestion_service_pb2.SuggestResponse,
     ]
     """Hands out trials. Durable when it returns: each is leased to `client_id`. A repeat by
-    the same client first returns the trials that it still holds.
+    the same client first returns the trials that it still holds, also after the death of the
+    client or the server.
     """
 
     ReportMetrics: grpc.aio.UnaryUnaryMultiCallable[
@@ -79,7 +92,7 @@ class SuggestionServiceAsyncStub:
         tunesmith.v1.suggestion_service_pb2.ReportMetricsResponse,
     ]
     """Records values of metrics and says whether the trial should go on. Durable when it
-    returns; values of a step that is known already are not stored again.
+    returns; values of a step that is known already are not stored again. Renews the lease.
     """
 
     CompleteTrial: grpc.aio.UnaryUnaryMultiCallable[
@@ -87,7 +100,8 @@ class SuggestionServiceAsyncStub:
         tunesmith.v1.suggestion_service_pb2.CompleteTrialResponse,
     ]
     """Ends a trial. Durable when it returns. A second completion is refused with
-    ALREADY_EXISTS and changes nothing.
+    ALREADY_EXISTS and changes nothing, except a repeat under the same request id (metadata
+    `tunesmith-request-id`), which is answered like the first.
     """
 
     Trials: grpc.aio.StreamStreamMultiCallable[
@@ -95,7 +109,7 @@ class SuggestionServiceAsyncStub:
         tunesmith.v1.suggestion_service_pb2.TrialsResponse,
     ]
     """Carries the three calls above over one stream, answered in any order under the caller's
-    `call_id`.
+    `call_id`. At most 1000 calls of a stream are under way; then it is read no further.
     """
 
     SuggestFrom: grpc.aio.UnaryUnaryMultiCallable[
@@ -105,8 +119,13 @@ class SuggestionServiceAsyncStub:
     """Suggests configurations from a history that the caller keeps. Stores nothing."""
 
 class SuggestionServiceServicer(metaclass=abc.ABCMeta):
-    """Suggestions for a tuning job whose trials the caller runs. Not served yet: every call
-    answers UNIMPLEMENTED and says so.
+    """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
+    `TrainingJobDefinition` nor `TrainingJobDefinitions`.
+
+    A trial that is handed out is leased: it stays its client's as long as that makes calls for
+    it, and a while longer (`TrialLeaseConfig`). Calls for a trial carry the lease's token. A token
+    of an earlier lease is refused with ABORTED, a call for an ended trial with ALREADY_EXISTS;
+    neither changes anything.
     """
 
     @abc.abstractmethod
@@ -116,7 +135,8 @@ class SuggestionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[tunesmith.v1.suggestion_service_pb2.SuggestResponse, collections.abc.Awaitable[tunesmith.v1.suggestion_service_pb2.SuggestResponse]]:
         """Hands out trials. Durable when it returns: each is leased to `client_id`. A repeat by
-        the same client first returns the trials that it still holds.
+        the same client first returns the trials that it still holds, also after the death of the
+        client or the server.
         """
 
     @abc.abstractmethod
@@ -126,7 +146,7 @@ class SuggestionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[tunesmith.v1.suggestion_service_pb2.ReportMetricsResponse, collections.abc.Awaitable[tunesmith.v1.suggestion_service_pb2.ReportMetricsResponse]]:
         """Records values of metrics and says whether the trial should go on. Durable when it
-        returns; values of a step that is known already are not stored again.
+        returns; values of a step that is known already are not stored again. Renews the lease.
         """
 
     @abc.abstractmethod
@@ -136,7 +156,8 @@ class SuggestionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[tunesmith.v1.suggestion_service_pb2.CompleteTrialResponse, collections.abc.Awaitable[tunesmith.v1.suggestion_service_pb2.CompleteTrialResponse]]:
         """Ends a trial. Durable when it returns. A second completion is refused with
-        ALREADY_EXISTS and changes nothing.
+        ALREADY_EXISTS and changes nothing, except a repeat under the same request id (metadata
+        `tunesmith-request-id`), which is answered like the first.
         """
 
     @abc.abstractmethod
@@ -146,7 +167,7 @@ class SuggestionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[tunesmith.v1.suggestion_service_pb2.TrialsResponse], collections.abc.AsyncIterator[tunesmith.v1.suggestion_service_pb2.TrialsResponse]]:
         """Carries the three calls above over one stream, answered in any order under the caller's
-        `call_id`.
+        `call_id`. At most 1000 calls of a stream are under way; then it is read no further.
         """
 
     @abc.abstractmethod

@@ -272,6 +272,30 @@ metric. Final.
 """
 global___ObjectiveStatus = ObjectiveStatus
 
+class _LeaseExpiryAction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaseExpiryActionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaseExpiryAction.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEASE_EXPIRY_ACTION_UNSPECIFIED: _LeaseExpiryAction.ValueType  # 0
+    """Not given."""
+    LEASE_EXPIRY_ACTION_OFFER_AGAIN: _LeaseExpiryAction.ValueType  # 1
+    """It is handed to whoever asks next, with the same hyperparameters; its metrics are forgotten."""
+    LEASE_EXPIRY_ACTION_FAIL: _LeaseExpiryAction.ValueType  # 2
+    """It fails, as a retryable error, and says nothing about its hyperparameters."""
+
+class LeaseExpiryAction(_LeaseExpiryAction, metaclass=_LeaseExpiryActionEnumTypeWrapper):
+    """Extension: what becomes of a trial whose caller has been silent for too long."""
+
+LEASE_EXPIRY_ACTION_UNSPECIFIED: LeaseExpiryAction.ValueType  # 0
+"""Not given."""
+LEASE_EXPIRY_ACTION_OFFER_AGAIN: LeaseExpiryAction.ValueType  # 1
+"""It is handed to whoever asks next, with the same hyperparameters; its metrics are forgotten."""
+LEASE_EXPIRY_ACTION_FAIL: LeaseExpiryAction.ValueType  # 2
+"""It fails, as a retryable error, and says nothing about its hyperparameters."""
+global___LeaseExpiryAction = LeaseExpiryAction
+
 @typing.final
 class HyperParameterTuningJobConfig(google.protobuf.message.Message):
     """How a tuning job searches, how long, and what for."""
@@ -893,3 +917,27 @@ class HyperParameterTuningJobSummary(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["creation_time", b"creation_time", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_arn", b"hyper_parameter_tuning_job_arn", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "resource_limits", b"resource_limits", "strategy", b"strategy", "training_job_status_counters", b"training_job_status_counters"]) -> None: ...
 
 global___HyperParameterTuningJobSummary = HyperParameterTuningJobSummary
+
+@typing.final
+class TrialLeaseConfig(google.protobuf.message.Message):
+    """Extension: how trials are handed out that the caller runs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEASE_DURATION_IN_SECONDS_FIELD_NUMBER: builtins.int
+    LEASE_EXPIRY_ACTION_FIELD_NUMBER: builtins.int
+    lease_duration_in_seconds: builtins.int
+    """How long a trial is kept for a caller that makes no call for it. 1 to 2419200 seconds, 28
+    days. Absent: 3600.
+    """
+    lease_expiry_action: global___LeaseExpiryAction.ValueType
+    """What becomes of a trial that was kept as long as that. Absent: `OfferAgain`."""
+    def __init__(
+        self,
+        *,
+        lease_duration_in_seconds: builtins.int = ...,
+        lease_expiry_action: global___LeaseExpiryAction.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lease_duration_in_seconds", b"lease_duration_in_seconds", "lease_expiry_action", b"lease_expiry_action"]) -> None: ...
+
+global___TrialLeaseConfig = TrialLeaseConfig

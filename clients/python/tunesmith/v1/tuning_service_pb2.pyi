@@ -34,6 +34,7 @@ class CreateHyperParameterTuningJobRequest(google.protobuf.message.Message):
     WARM_START_CONFIG_FIELD_NUMBER: builtins.int
     TAGS_FIELD_NUMBER: builtins.int
     AUTOTUNE_FIELD_NUMBER: builtins.int
+    TRIAL_LEASE_CONFIG_FIELD_NUMBER: builtins.int
     hyper_parameter_tuning_job_name: builtins.str
     """Required. The new job's name, unique in the account whatever the case of its letters. 1
     to 32 characters: letters, digits and inner hyphens.
@@ -67,6 +68,12 @@ class CreateHyperParameterTuningJobRequest(google.protobuf.message.Message):
     def autotune(self) -> tunesmith.v1.tuning_job_pb2.Autotune:
         """Lets the server fill in what the request leaves out. Absent: it does not."""
 
+    @property
+    def trial_lease_config(self) -> tunesmith.v1.tuning_job_pb2.TrialLeaseConfig:
+        """Extension: how long callers keep the trials that they run. Only where there is neither
+        `TrainingJobDefinition` nor `TrainingJobDefinitions`. Absent: its members' defaults.
+        """
+
     def __init__(
         self,
         *,
@@ -77,9 +84,10 @@ class CreateHyperParameterTuningJobRequest(google.protobuf.message.Message):
         warm_start_config: tunesmith.v1.warm_start_pb2.HyperParameterTuningJobWarmStartConfig | None = ...,
         tags: collections.abc.Iterable[tunesmith.v1.tag_pb2.Tag] | None = ...,
         autotune: tunesmith.v1.tuning_job_pb2.Autotune | None = ...,
+        trial_lease_config: tunesmith.v1.tuning_job_pb2.TrialLeaseConfig | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["autotune", b"autotune", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "training_job_definition", b"training_job_definition", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["autotune", b"autotune", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "tags", b"tags", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "warm_start_config", b"warm_start_config"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["autotune", b"autotune", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "training_job_definition", b"training_job_definition", "trial_lease_config", b"trial_lease_config", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["autotune", b"autotune", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "tags", b"tags", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "trial_lease_config", b"trial_lease_config", "warm_start_config", b"warm_start_config"]) -> None: ...
 
 global___CreateHyperParameterTuningJobRequest = CreateHyperParameterTuningJobRequest
 
@@ -145,6 +153,7 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
     FAILURE_REASON_FIELD_NUMBER: builtins.int
     TUNING_JOB_COMPLETION_DETAILS_FIELD_NUMBER: builtins.int
     CONSUMED_RESOURCES_FIELD_NUMBER: builtins.int
+    TRIAL_LEASE_CONFIG_FIELD_NUMBER: builtins.int
     hyper_parameter_tuning_job_name: builtins.str
     """Output only. Always present. The tuning job's name. 1 to 32 characters: letters, digits
     and inner hyphens.
@@ -225,6 +234,12 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
     def consumed_resources(self) -> tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobConsumedResources:
         """Output only. What it has used so far. Absent: nothing yet."""
 
+    @property
+    def trial_lease_config(self) -> tunesmith.v1.tuning_job_pb2.TrialLeaseConfig:
+        """Output only. Extension: how long callers keep the trials that they run, with the defaults
+        that were filled in. Absent: runners run the trials.
+        """
+
     def __init__(
         self,
         *,
@@ -246,9 +261,10 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
         failure_reason: builtins.str | None = ...,
         tuning_job_completion_details: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobCompletionDetails | None = ...,
         consumed_resources: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobConsumedResources | None = ...,
+        trial_lease_config: tunesmith.v1.tuning_job_pb2.TrialLeaseConfig | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_status_counters", b"training_job_status_counters", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_arn", b"hyper_parameter_tuning_job_arn", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "training_job_status_counters", b"training_job_status_counters", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_arn", b"hyper_parameter_tuning_job_arn", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_failure_reason", b"_failure_reason"]) -> typing.Literal["failure_reason"] | None: ...
 
 global___DescribeHyperParameterTuningJobResponse = DescribeHyperParameterTuningJobResponse

@@ -42,8 +42,6 @@ def check_served(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Viol
 
 
 def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
-    if not request.HasField("training_job_definition") and not request.training_job_definitions:
-        yield _refusal("TrainingJobDefinition", _NO_DEFINITION, shown="")
     for member in walk(request):
         entry = UNSERVED.get(member.path.template)
         if entry is not None and entry.asks(member.value):
@@ -104,11 +102,6 @@ def _is_no_file_uri(value: object) -> bool:
     return isinstance(value, str) and not value.startswith("file://")
 
 
-_NO_DEFINITION = Unserved(
-    asks=_is_set,
-    because="a tuning job without it, whose trials the caller runs, needs the suggestion service",
-    instead="give a TrainingJobDefinition",
-)
 _MODES = Unserved(
     asks=_other_than(definition_pb.TRAINING_INPUT_MODE_FILE),
     because="channels are not streamed yet",
@@ -333,6 +326,9 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.StoppingCondition",
         f"{_DEFINITION}.StoppingCondition.MaxRuntimeInSeconds",
         f"{_DEFINITION}.Environment",
+        "TrialLeaseConfig",
+        "TrialLeaseConfig.LeaseDurationInSeconds",
+        "TrialLeaseConfig.LeaseExpiryAction",
         "Tags",
         "Tags[].Key",
         "Tags[].Value",

@@ -4,7 +4,7 @@ INSERT INTO training_jobs (
     job_id, name, arn, launch_index, definition_name, parameters, status, secondary_status,
     objective_status, created_at, modified_at, training_started_at, ended_at, transitions, metrics,
     lease_token, lease_runner_name, lease_instance_id, reported_sequence, stop_requested,
-    objective_value, failure_kind, failure_reason, model_artifacts_uri
+    objective_value, failure_kind, failure_reason, model_artifacts_uri, completion_id
 )
 SELECT
     job.job_id,
@@ -14,7 +14,7 @@ SELECT
     :launch_index, :definition_name, :parameters, :status, :secondary_status, :objective_status,
     :created_at, :modified_at, :training_started_at, :ended_at, :transitions, :metrics,
     :lease_token, :lease_runner_name, :lease_instance_id, :reported_sequence, :stop_requested,
-    :objective_value, :failure_kind, :failure_reason, :model_artifacts_uri
+    :objective_value, :failure_kind, :failure_reason, :model_artifacts_uri, :completion_id
 FROM tuning_jobs AS job
 WHERE job.job_id = :job_id
 RETURNING training_job_id
@@ -38,7 +38,8 @@ SET status = :status,
     objective_value = :objective_value,
     failure_kind = :failure_kind,
     failure_reason = :failure_reason,
-    model_artifacts_uri = :model_artifacts_uri
+    model_artifacts_uri = :model_artifacts_uri,
+    completion_id = :completion_id
 WHERE name = :name AND job_id = :job_id AND ended_at IS NULL
 RETURNING training_job_id
 

@@ -74,7 +74,6 @@ def test_an_empty_request_is_told_only_what_is_missing() -> None:
         ("HyperParameterTuningJobName", "required"),
         ("HyperParameterTuningJobConfig", "required"),
         ("HyperParameterTuningJobConfig.HyperParameterTuningJobObjective", "objective_is_given"),
-        ("TrainingJobDefinition", "unserved"),
     ]
 
 

@@ -11,6 +11,7 @@ from tests.server.domain.create_requests import (
 )
 from tests.server.domain.validation.rule_checks import paths, rule_violations
 from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith.v1 import tuning_service_pb2 as pb
 
 CONFIG = "HyperParameterTuningJobConfig"
 OWN_SEARCH = "plural_definitions_have_their_own_search"
@@ -20,6 +21,17 @@ def test_a_request_has_one_form_of_definition() -> None:
     request = create_request()
     request.training_job_definitions.add().CopyFrom(plural_request().training_job_definitions[0])
     assert paths(request, "definitions_have_one_form") == ["TrainingJobDefinitions"]
+
+
+@pytest.mark.parametrize("request_", [create_request(), plural_request()])
+def test_a_lease_is_for_trials_that_callers_run(
+    request_: pb.CreateHyperParameterTuningJobRequest,
+) -> None:
+    request_.trial_lease_config.lease_duration_in_seconds = 60
+    assert paths(request_, "leases_are_for_callers") == ["TrialLeaseConfig"]
+    request_.ClearField("training_job_definition")
+    request_.ClearField("training_job_definitions")
+    assert paths(request_, "leases_are_for_callers") == []
 
 
 def test_the_singular_form_has_its_search_in_the_jobs_own_part() -> None:

@@ -316,14 +316,11 @@ def test_a_refusal_says_what_is_served() -> None:
     )
 
 
-def test_a_request_without_definitions_is_not_served_yet() -> None:
+def test_a_request_without_definitions_is_for_callers_that_run_the_trials() -> None:
     request = create_request()
     request.ClearField("training_job_definition")
-    with pytest.raises(InvalidRequest) as refusal:
-        validate_create(request, site=SITE)
-    (violation,) = refusal.value.violations
-    assert violation.path == "TrainingJobDefinition"
-    assert violation.unimplemented
+    request.trial_lease_config.lease_duration_in_seconds = 60
+    validate_create(request, site=SITE)
 
 
 SCRIPT = (

@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     strategy.hyperband_max_resource_is_known,
     strategy.hyperband_resources_are_in_order,
     definitions.definitions_have_one_form,
+    definitions.leases_are_for_callers,
     definitions.objective_is_given,
     definitions.singular_definition_has_no_search_of_its_own,
     definitions.plural_definitions_have_their_own_search,

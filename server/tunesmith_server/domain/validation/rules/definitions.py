@@ -21,6 +21,16 @@ def definitions_have_one_form(draft: Draft) -> Iterator[Finding]:
         )
 
 
+def leases_are_for_callers(draft: Draft) -> Iterator[Finding]:
+    """A lease is a caller's; runners have their own."""
+    if draft.definitions and draft.request.HasField("trial_lease_config"):
+        yield Finding(
+            path="TrialLeaseConfig",
+            message="TrialLeaseConfig is for trials that the caller runs, and this request has a "
+            "training job definition, whose trials runners run; leave one of them out",
+        )
+
+
 def singular_definition_has_no_search_of_its_own(draft: Draft) -> Iterator[Finding]:
     """The objective and ranges of the singular form stand in the tuning job's own part."""
     homes = {"TuningObjective": OBJECTIVE, "HyperParameterRanges": RANGES}
