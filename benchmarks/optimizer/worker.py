@@ -115,15 +115,22 @@ def known_versions(method: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     if where.name == environment("tunesmith").name:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found["commit"] = described.stdout.strip()
+        found["commit"] = _commit_of_core()
     return found
+
+
+def _commit_of_core() -> str:
+    """Give the commit that last changed what suggests; "-dirty" if it was changed since."""
+    named = _git("log", "-1", "--format=%h", "--", "core")
+    changed = _git("status", "--porcelain", "--", "core")
+    return f"{named}-dirty" if changed else named
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def _tell(method: Method, configuration: dict[str, Value], evaluation: Evaluation) -> float:

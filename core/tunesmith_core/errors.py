@@ -44,6 +44,8 @@ class SpaceExhausted(CoreError):
         self.suggested = suggested
 
     def __str__(self) -> str:
+        if self.suggested == 1:
+            return "the only configuration of the search space has been suggested; widen a range"
         return (
             f"all {self.suggested} configurations of the search space have been suggested; "
             f"ask for at most {self.suggested}, or widen a range"

@@ -1,17 +1,21 @@
 """Compile kernels: the one place that says how.
 
 Kernels are loops over arrays and scalars that allocate nothing, hold no lock and raise nothing.
-They are compiled when they are first called, and kept on disk; `warmup` calls each one before
-anybody waits for it. Importing a module of kernels imports numba, which takes seconds: only
+They are compiled when they are first called, and kept on disk where that can be written to; `warmup`
+calls each one before anybody waits for it. Importing a module of kernels imports numba, which takes seconds: only
 `gp.backends` does, when it is asked for them.
 """
 
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba.core import types
 from numba.extending import intrinsic
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,16 +29,32 @@ NaN, infinities and signed zeros keep their meaning: `nnan`, `ninf` and `nsz` ar
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a kernel without changing what its arithmetic means."""
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, fastmath=False)(function)
-    return compiled
+    return _compiled(function, fastmath=False)
 
 
 def reassociating_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a kernel whose sums may be reordered; an accuracy test has to cover it."""
-    compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, fastmath=set(REASSOCIATED))(
-        function
-    )
+    return _compiled(function, fastmath=set(REASSOCIATED))
+
+
+def _compiled(function: Callable[P, R], *, fastmath: bool | set[str]) -> Callable[P, R]:
+    compiled: Callable[P, R]
+    try:
+        compiled = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
+    except RuntimeError as error:  # numba finds no directory that it can write to
+        if "no locator available" not in str(error):
+            raise
+        _say_once()
+        compiled = numba.njit(nogil=True, fastmath=fastmath)(function)
     return compiled
+
+
+@functools.cache
+def _say_once() -> None:
+    logger.warning(
+        "compiled code can't be kept on disk, and will be compiled anew by each process, which takes "
+        "some seconds; name a directory that can be written to in NUMBA_CACHE_DIR"
+    )
 
 
 @intrinsic

@@ -43,6 +43,23 @@ class FitSettings:
     prior: PriorSettings = field(default_factory=PriorSettings)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Model:
+    """Hold what is known of a history.
+
+    Attributes:
+        theta: Hyperparameters.
+        next_fit: Length of the history at which they are fitted anew.
+        posterior: Of the observations under them; None before the first.
+        followed: How many observations it has.
+    """
+
+    theta: F64
+    next_fit: int
+    posterior: Posterior | None = None
+    followed: int = 0
+
+
 class Surrogate:
     """Follow a growing history.
 
@@ -55,10 +72,7 @@ class Surrogate:
     def __init__(self, layout: Layout, backend: Backend, settings: FitSettings) -> None:
         self._layout, self._backend, self._settings = layout, backend, settings
         self._prior = prior_of(layout, settings.prior)
-        self._theta = self._prior.mean
-        self._next_fit = settings.first
-        self._posterior: Posterior | None = None
-        self._followed = 0
+        self._model = _Model(theta=self._prior.mean, next_fit=settings.first)
 
     def follow(self, x: F64, values: F64) -> Posterior:
         """Take in a history, which begins with the one that was taken in before.
@@ -74,27 +88,31 @@ class Surrogate:
         Cost: 2n² flops for each new point; at a fit, up to ``evaluations`` likelihoods of at most
         ``subset`` points, and n³ flops.
         """
-        n = len(x)
-        fitted = 0
-        while self._next_fit <= n:
-            fitted = self._next_fit
-            self._fit(x[:fitted], values[:fitted])
-            self._next_fit = fitted + max(1, fitted // self._settings.growth)
-        if fitted or self._posterior is None:
-            hyperparameters = unpack(self._layout, self._theta)
-            self._posterior = Posterior(
+        model, n = self._model, len(x)
+        fitted, theta, next_fit = 0, model.theta, model.next_fit
+        while next_fit <= n:
+            fitted = next_fit
+            theta = self._fit(theta, x[:fitted], values[:fitted])
+            next_fit = fitted + max(1, fitted // self._settings.growth)
+        if fitted or model.posterior is None:
+            posterior = Posterior(
                 self._backend,
                 self._layout,
-                hyperparameters,
+                unpack(self._layout, theta),
                 x[:fitted],
-                capacity=self._next_fit + _SPARE,
+                capacity=next_fit + _SPARE,
             )
-            self._followed = fitted
-        self._posterior.truncate(self._followed)
-        for point in x[self._followed :]:
-            self._posterior.append(point)
-        self._followed = n
-        return self._posterior
+            model = _Model(theta=theta, next_fit=next_fit, posterior=posterior, followed=fitted)
+            # All at once: an interrupt before this is as if nothing had been called.
+            self._model = model
+        else:
+            posterior = model.posterior
+        posterior.truncate(model.followed)
+        # One by one, however many: the same operations, and bits, as if each had come alone.
+        for point in x[model.followed :]:
+            posterior.append(point)
+            model.followed = posterior.n
+        return posterior
 
     def narrowed(self, predictor: Predictor, x: F64, y: F64, centre: F64) -> Predictor:
         """Give a predictor that knows fewer observations, and most of those near ``centre``.
@@ -124,13 +142,14 @@ class Surrogate:
         )
         return posterior.condition(y[chosen], variance=predictor.variance)
 
-    def _fit(self, x: F64, values: F64) -> None:
+    def _fit(self, theta: F64, x: F64, values: F64) -> F64:
+        """Give the hyperparameters fitted to a history, from ``theta`` on."""
         y = warped(values)
         if len(x) > self._settings.subset:
             chosen = _telling(y, self._settings.subset)
             x, y = x[chosen], y[chosen]
         likelihood = Likelihood(self._backend, self._layout, self._prior, x, y)
-        self._theta = fit(likelihood, [self._theta], max_evaluations=self._settings.evaluations)
+        return fit(likelihood, [theta], max_evaluations=self._settings.evaluations)
 
 
 def _telling(y: F64, count: int) -> F64:

@@ -1,9 +1,21 @@
-"""Have the kernels compiled, or loaded from the disk, before anybody waits for them."""
+"""Have the kernels compiled, or loaded from the disk, before anybody waits for them.
 
+A fork waits for a warm-up that is under way: the child would have the compiler's locks held by a
+thread that it does not have.
+"""
+
+# Hooks that run before a fork do so in the opposite order of their registration, and logging's must
+# come after ours: it takes a lock for which the compiler would wait, and we for the compiler.
+import logging  # noqa: F401
+import os
 import threading
 
 _ready = threading.Event()
-_lock = threading.Lock()
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def is_warm() -> bool:

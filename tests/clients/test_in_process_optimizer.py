@@ -296,10 +296,71 @@ def test_a_search_goes_on_in_a_new_optimizer_that_is_told_its_trials() -> None:
     begun = Optimizer(SPACE, seed=5)
     run(begun, ENOUGH)
     resumed = Optimizer(SPACE, seed=begun.seed)
-    for trial in begun.trials:
+    for trial in begun.history:
         resumed.tell(trial.parameters, trial.value)
     run(resumed, 3)
     assert parameters_of(resumed) == parameters_of(whole)
+
+
+def test_the_history_is_enough_to_go_on_whatever_the_order_was() -> None:
+    begun = Optimizer(SPACE, seed=6)
+    for number in range(10):
+        first, second, third, fourth = begun.ask(4)
+        begun.tell(third, loss(third.parameters))
+        begun.tell(first, loss(first.parameters))
+        if number == 3:
+            begun.abandon(fourth)
+        else:
+            begun.tell(fourth, math.nan if number == 5 else loss(fourth.parameters))
+        begun.tell(second, failed=True) if number == 7 else begun.tell(
+            second, loss(second.parameters)
+        )
+    resumed = Optimizer(SPACE, seed=begun.seed)
+    for trial in begun.history:
+        if trial.status == "abandoned":
+            resumed.abandon(trial.parameters)
+        else:
+            resumed.tell(trial.parameters, trial.value, failed=trial.value is None)
+    assert len(begun.history) == 40
+    asked = [trial.parameters for trial in resumed.ask(2)]
+    assert asked == [trial.parameters for trial in begun.ask(2)]
+
+
+@pytest.mark.parametrize("seed", [1.5, "a", True])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    with pytest.raises(TypeError, match=r"seed is .*; it must be a whole number"):
+        Optimizer(SPACE, seed=seed)
+
+
+@pytest.mark.parametrize("count", ["3", 2.0, True])
+def test_so_many_trials_as_are_no_whole_number_are_not_given(count: Any) -> None:
+    with pytest.raises(TypeError, match=r"count is .*; it must be a whole number"):
+        Optimizer(SPACE).ask(count)
+
+
+def test_what_is_no_trial_and_what_is_no_error_is_refused() -> None:
+    optimizer = Optimizer(SPACE)
+    trial = optimizer.ask()
+    with pytest.raises(TypeError, match="give a trial, or parameters as a dict"):
+        optimizer.abandon(None)  # type: ignore[arg-type]
+    for error in (False, "boom"):
+        with pytest.raises(TypeError, match="give the exception, or failed=True"):
+            optimizer.tell(trial, error=error)  # type: ignore[arg-type]
+    assert optimizer.pending == [trial]
+
+
+def test_numbers_beyond_all_floats_keep_their_sign() -> None:
+    optimizer = Optimizer(SPACE)
+    assert optimizer.tell(optimizer.ask(), 10**400).value == math.inf
+    assert optimizer.tell(optimizer.ask(), -(10**400)).value == -math.inf
+
+
+def test_an_optimizer_says_in_short_how_it_stands() -> None:
+    optimizer = Optimizer(SPACE, seed=3)
+    optimizer.tell(optimizer.ask(), 0.5)
+    optimizer.ask()
+    said = "Optimizer(2 trials, 1 pending, best 0.5, goal='minimize', seed=3)"
+    assert repr(optimizer) == said
 
 
 def test_maximising_is_minimising_the_negative() -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tunesmith_core import surrogate
 from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.gp.posterior import Posterior
 from tunesmith_core.objective import Goal
-from tunesmith_core.optimizer import Optimizer
+from tunesmith_core.optimizer import Optimizer, Settings
 from tunesmith_core.space import (
     Categorical,
     Configuration,
@@ -24,6 +26,7 @@ from tunesmith_core.space import (
     SearchSpace,
 )
 from tunesmith_core.space.encoding import to_unit
+from tunesmith_core.surrogate import FitSettings
 
 pytestmark = [pytest.mark.usefixtures("warm"), pytest.mark.timeout(60)]
 
@@ -99,13 +102,78 @@ def test_how_a_history_is_told_makes_no_difference() -> None:
     assert late.ask() == held[2:]
 
 
-def test_asking_in_vain_changes_nothing() -> None:
+@pytest.mark.parametrize("asked_after", [2, 15, 40])
+def test_what_was_asked_for_and_taken_back_leaves_no_trace(asked_after: int) -> None:
     one, other = Optimizer(MIXED, seed=8), Optimizer(MIXED, seed=8)
-    run(one, loss, 15)
-    for configuration in run(other, loss, 15):
-        assert configuration
-    pending = other.ask(4)
-    assert one.ask(4) == pending
+    run(one, loss, asked_after)
+    run(other, loss, asked_after)
+    held = other.ask()
+    other.ask(4)
+    other.set_pending(held)
+    assert one.ask() == held
+    assert one.ask(3) == other.ask(3)
+
+
+def test_in_a_finite_space_what_was_taken_back_is_suggested_again() -> None:
+    space = SearchSpace((Categorical(name="kind", values=("a", "b", "c")),))
+    optimizer = Optimizer(space, seed=0)
+    asked = optimizer.ask(3)
+    optimizer.tell(asked[1], 0.5)
+    optimizer.set_pending([asked[1]])  # it has ended: that stays known
+    optimizer.set_pending([])
+    assert optimizer.ask(3) == [asked[0], asked[2]]
+
+
+def test_the_bits_are_the_same_beyond_the_window_and_the_subset() -> None:
+    settings = Settings(fit=FitSettings(window=24, subset=30, growth=6))
+    followed = Optimizer(MIXED, seed=3, settings=settings)
+    history = run(followed, loss, 70)
+    at_once = Optimizer(MIXED, seed=3, settings=settings)
+    in_batches = Optimizer(MIXED, seed=3, settings=settings)
+    for number, configuration in enumerate(history):
+        at_once.tell(configuration, loss(configuration))
+        in_batches.tell(configuration, loss(configuration))
+        if number % 9 == 8:
+            in_batches.ask(2)
+            in_batches.set_pending([])
+    held = followed.ask(3)
+    assert at_once.ask(3) == held
+    assert in_batches.ask(3) == held
+
+
+class _Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("where", ["fit", "Posterior", "append"])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_an_interrupted_ask_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, where: str, after: int
+) -> None:
+    one, other = Optimizer(MIXED, seed=5), Optimizer(MIXED, seed=5)
+    for optimizer in (one, other):
+        run(optimizer, loss, 20)
+        for configuration in optimizer.ask(6):
+            optimizer.tell(configuration, loss(configuration))
+    owner = Posterior if where == "append" else surrogate
+    real, left = getattr(owner, where), after
+
+    def interrupted(*arguments: object, **named: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _Interrupted
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, where, interrupted)
+        try:
+            other.ask()
+        except _Interrupted:
+            pass
+        else:
+            other.set_pending([])  # it was not called so often
+    assert other.ask(2) == one.ask(2)
 
 
 SCRIPT = """
@@ -280,17 +348,24 @@ def test_wide_spaces_with_many_values_never_break_it(count: int) -> None:
     space = wide(count)
     optimizer = Optimizer(space, seed=0)
     rng = np.random.default_rng(0)
-    for configuration in run(optimizer, lambda _: float(rng.standard_normal()), 26):
-        to_unit(space, [configuration])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asked = run(optimizer, lambda _: float(rng.standard_normal()), 26)
+    assert len({tuple(configuration.values()) for configuration in asked}) == len(asked)
+    for configuration in asked:
+        assert np.isfinite(to_unit(space, [configuration])).all()
 
 
-def test_repeated_results_of_one_configuration_are_many_measurements() -> None:
+def test_repeated_results_of_one_configuration_are_taken_and_it_is_not_suggested() -> None:
     optimizer = Optimizer(MIXED, seed=0)
     rng = np.random.default_rng(0)
-    for _ in range(30):
-        optimizer.tell(INSIDE, float(rng.standard_normal()))
-    asked = optimizer.ask(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(30):
+            optimizer.tell(INSIDE, float(rng.standard_normal()))
+        asked = optimizer.ask(3)
     assert INSIDE not in asked
+    assert len({tuple(configuration.values()) for configuration in asked}) == 3
 
 
 def test_an_empty_space_has_one_configuration() -> None:

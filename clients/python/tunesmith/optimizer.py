@@ -63,8 +63,8 @@ class Optimizer:
     """Search a space for the parameters that are best: ask for trials, tell what came of them.
 
     With one seed and the same calls in the same order the trials are the same, also in another
-    process on the same machine. Safe for use from several threads. To go on in a new process,
-    make an optimiser with the same seed and tell it the finished trials' parameters and values.
+    process on the same machine. Safe for use from several threads. It can't be pickled or copied:
+    to go on in a new process, make an optimiser with the same seed and tell it its ``history``.
 
     Example:
         >>> import tunesmith
@@ -93,22 +93,39 @@ class Optimizer:
         if goal not in list(Goal):
             raise ValueError(f"the goal is {goal!r}; it must be one of {', '.join(Goal)}")
         self.goal = str(goal)
-        self.seed = secrets.randbelow(MAX_SEED + 1) if seed is None else operator.index(seed)
+        self.seed = secrets.randbelow(MAX_SEED + 1) if seed is None else whole("seed", seed)
         check_seed(self.seed)
         self._space = read_space(space)
         self._core = core.Optimizer(self._space.core, seed=self.seed, goal=Goal(goal))
         self._lock = threading.Lock()
         self._records: list[_Record] = []
         self._pending: dict[_Row, _Record] = {}
+        self._history: list[Trial] = []
         self._best: Trial | None = None
         if not warmup.is_warm():
             warmup.start()
+
+    def __repr__(self) -> str:
+        best = "none" if self._best is None else repr(self._best.value)
+        return (
+            f"Optimizer({len(self._records)} trials, {len(self._pending)} pending, best {best}, "
+            f"goal={self.goal!r}, seed={self.seed})"
+        )
 
     @property
     def trials(self) -> list[Trial]:
         """Give every trial as it stands now, by number."""
         with self._lock:
             return [record.trial for record in self._records]
+
+    @property
+    def history(self) -> list[Trial]:
+        """Give the trials that have ended, in the order in which that was told.
+
+        A trial that was abandoned, and told of later, is there as both.
+        """
+        with self._lock:
+            return list(self._history)
 
     @property
     def pending(self) -> list[Trial]:
@@ -154,7 +171,7 @@ class Optimizer:
         if count is None:
             with self._lock:
                 return self._next()
-        if count < 0:
+        if whole("count", count) < 0:
             raise ValueError(f"{count} trials were asked for; ask for at least 0")
         trials: list[Trial] = []
         with self._lock:
@@ -193,6 +210,8 @@ class Optimizer:
             TypeError: The value is no number, or there is none and the trial did not fail.
             ValueError: The trial is not one of this optimiser's, or it has a value and failed.
         """
+        if error is not None and not isinstance(error, Exception):
+            raise TypeError(f"error is {reprlib.repr(error)}; give the exception, or failed=True")
         failed = failed or error is not None
         if failed and value is not None:
             raise ValueError(f"a value, {value!r}, and a failure; tell one of both")
@@ -211,22 +230,27 @@ class Optimizer:
                 self._best = record.trial
             return record.trial
 
-    def abandon(self, trial: Trial) -> Trial:
+    def abandon(self, trial: Trial | Mapping[str, Any]) -> Trial:
         """Record that nothing will come of a pending trial, which says nothing about it.
 
         Its parameters are not suggested again. Should a value turn up after all, tell it.
+
+        Args:
+            trial: One of ``ask``'s. Or the parameters of one from elsewhere, as for ``tell``.
 
         Returns:
             The trial as it stands now.
 
         Raises:
             InvalidState: The trial is not pending.
+            SpaceError: The parameters are not of the space.
             ValueError: The trial is not one of this optimiser's.
         """
         with self._lock:
-            record = self._record_of(trial)
-            if record.trial.status is not TrialStatus.PENDING:
-                raise InvalidState(f"trial {trial.number} is {record.trial.status}, not pending")
+            record = self._record_to_tell(trial)
+            now = record.trial
+            if now.status is not TrialStatus.PENDING:
+                raise InvalidState(f"trial {now.number} is {now.status}, not pending")
             self._core.abandon(record.configuration)
             self._settle(record, TrialStatus.ABANDONED)
             return record.trial
@@ -287,6 +311,7 @@ class Optimizer:
             error=error,
         )
         self._pending.pop(_row(record.configuration), None)
+        self._history.append(record.trial)
 
     def _is_better(self, value: float) -> bool:
         if self._best is None or self._best.value is None:
@@ -325,9 +350,20 @@ def number_of(value: object) -> float:
     try:
         return float(value)
     except OverflowError:  # an int beyond float64
-        return math.inf
+        return math.inf if operator.index(value) > 0 else -math.inf  # type: ignore[arg-type]
     except Exception as error:  # foreign numbers, such as tensors, raise anything
         raise TypeError(f"the value is {reprlib.repr(value)}; {right}") from error
+
+
+def whole(name: str, count: object) -> int:
+    """Read an argument that is a whole number.
+
+    Raises:
+        TypeError: It is none; a truth value is none either.
+    """
+    if isinstance(count, SupportsIndex) and not isinstance(count, bool):
+        return operator.index(count)
+    raise TypeError(f"{name} is {reprlib.repr(count)}; it must be a whole number, such as 3")
 
 
 def _parameters(given: object) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, TextIO, TypeAlias
 
 from tunesmith.errors import TunesmithError
 from tunesmith.function_calls import Calls, Ending, Function, Inline, Threads
-from tunesmith.optimizer import Optimizer, Trial, TrialStatus, number_of
+from tunesmith.optimizer import Optimizer, Trial, TrialStatus, number_of, whole
 from tunesmith.space import Space
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.objective import Goal
@@ -91,7 +91,7 @@ def minimize(
     ``catch`` are failed trials instead, as are values that are not finite.
 
     Ctrl-C ends the search early and gives what was found so far. With ``workers``, trials that
-    run are waited for, unless it comes a second time. Before the first value it is raised on.
+    run are waited for; a second Ctrl-C gives them up. Before the first value it is raised on.
 
     Example:
         >>> import tunesmith
@@ -168,14 +168,18 @@ class _Plan:
 
     def __post_init__(self) -> None:
         for name, count in (("trials", self.trials), ("workers", self.workers)):
-            if count < 1:
+            if whole(name, count) < 1:
                 raise ValueError(f"{name} is {count}; it must be at least 1")
+        if self.on_trial is not None and not callable(self.on_trial):
+            raise TypeError(f"on_trial is {self.on_trial!r}; it must be a function of a trial")
         kinds: tuple[object, ...] = self.catch if isinstance(self.catch, tuple) else (self.catch,)
         if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
             raise ValueError(f"catch is {self.catch!r}; it must be types of exceptions, as a tuple")
 
 
 def _tune(fn: Function, optimizer: Optimizer, plan: _Plan) -> Outcome:
+    if not callable(fn):
+        raise TypeError(f"{fn!r} is to be tuned; give a function of a dict of parameters")
     calls: Calls = Inline(fn) if plan.workers == 1 else Threads(fn, plan.workers)
     total = min(plan.trials, optimizer.cardinality or plan.trials)
     with contextlib.closing(calls), _progress(total, plan) as show:
@@ -227,7 +231,8 @@ class _Tuning:
             if self._running and self._plan.progress is not False:
                 again = "press Ctrl-C again to give them up"
                 _write(sys.stderr, f"waiting for {self._running} running trials; {again}\n")
-            self._wait_for_running()
+            with contextlib.suppress(KeyboardInterrupt):
+                self._wait_for_running()
         for trial in self._optimizer.pending:
             self._optimizer.abandon(trial)
 

@@ -1,5 +1,6 @@
 """Find the point that promises most: score many, improve the best few, look around them."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,11 @@ class Search:
         values = predictor.posterior.hyperparameters
         self._exponents = np.stack([values.ls, values.a, values.b])
         self._movable = lattice.smooth.astype(np.float64)
-        self._arrays = predictor.host_arrays()
+
+    @functools.cached_property
+    def _arrays(self) -> tuple[F64, F64, F64, F64]:
+        # n² numbers, copied from the device only where somebody climbs.
+        return self._predictor.host_arrays()
 
     def scores(self, x: F64) -> F64:
         """Compute ln AEI at points (m, d): (m,)."""

@@ -127,7 +127,7 @@ class Posterior:
         xp, n = self.backend.xp, self.n
         room = n + max(16, n // 4)
         u, inverse = xp.zeros((self.u.shape[0], room)), xp.zeros((room, room))
-        u[:, :n], inverse[:n, :n] = self.u, self.inverse
+        u[:, :n], inverse[:n, :n] = self.u[:, :n], self.inverse[:n, :n]
         self.u, self.inverse = u, inverse
 
     def condition(self, y: F64, *, variance: float | None = None) -> "Predictor":
