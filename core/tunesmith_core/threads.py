@@ -40,7 +40,6 @@ class _Limit:
                 self._restore()
                 _take_control()  # for whoever sets a limit next
 
-
     def forget(self) -> None:
         """Begin anew, in a child that has none of the threads that were within."""
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ thread that it does not have.
 
 # Hooks that run before a fork do so in the opposite order of their registration, and logging's must
 # come after ours: it takes a lock for which the compiler would wait, and we for the compiler.
-import logging  # noqa: F401
+import logging  # noqa: F401 - see above
 import os
 import threading
 
