@@ -99,8 +99,8 @@ def check_change(before: JobState, after: JobState) -> None:
 def check_news(before: JobState, after: JobState, effects: Iterable[fx.Effect]) -> None:
     """Check that watchers are told of a change of the tuning job, and of each trial's status."""
     told = [effect for effect in effects if isinstance(effect, fx.Announce)]
+    of_job = [effect for effect in effects if isinstance(effect, fx.AnnounceState)]
     saved = [effect.trial for effect in effects if isinstance(effect, fx.SaveTrial)]
-    of_job = [effect for effect in told if effect.message.HasField("tuning_job")]
     assert len(of_job) == (after.job != before.job)
     of_trials = [effect for effect in told if effect.message.HasField("training_job")]
     changed = [

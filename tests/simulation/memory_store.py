@@ -9,6 +9,7 @@ from typing import assert_never
 from tests.server.domain.outcomes import outcome_of
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain import effects as fx
+from tunesmith_server.domain import views
 from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
@@ -50,6 +51,8 @@ class MemoryStore:
                     about = effect.trial_name
                     assert about is None or about in self.trials, f"news of {about}, unknown"
                     self.events.append(effect.message)
+                case fx.AnnounceState():
+                    self.events.append(views.tuning_job_event(effect.state))
                 case _:
                     assert_never(effect)
         assert job.best is None or self.trials[job.best.name] == job.best

@@ -15,7 +15,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import Conflict
 from tunesmith_server.domain.states import Cause, SecondaryStatus
-from tunesmith_server.domain.trial import WAITS_FOR_CALLER, Lease, Trial
+from tunesmith_server.domain.trial import WAITS_FOR_CALLER, Lease, Measurement, Trial
 from tunesmith_server.domain.trial_steps import Moved, blamed, moved
 
 _SILENT: Final = "The caller made no call for the trial within the lease's duration"
@@ -49,22 +49,28 @@ def check_lease(trial: Trial, lease_token: int) -> None:
 def metrics_reported(trial: Trial, event: ev.MetricsReported, now: datetime) -> Moved:
     """Take in values of metrics; those of a step that is known already change nothing."""
     effects: list[fx.Effect] = []
+    metrics, sequence = dict(trial.metrics), trial.reported_sequence
     for name, value in event.values.items():
         step = event.step or trial.next_step(name)
-        last = trial.metrics.get(name)
+        last = metrics.get(name)
         if last is not None and step <= last.step:
             continue
-        trial = trial.measured(name, value, now, step=step)
-        trial = replace(trial, modified_at=now, reported_sequence=trial.reported_sequence + 1)
-        effects.append(_measurement(trial, name))
+        sequence += 1
+        latest = metrics[name] = Measurement(value=value, step=step, measured_at=now)
+        effects.append(_saved(trial, name, latest, sequence))
         message = views.metric_event(trial.name, name, value, step, now)
         effects.append(fx.Announce(message=message, trial_name=trial.name))
+    if not effects:
+        return Moved(trial=trial)
+    # Once for all values: a report has up to forty.
+    trial = replace(trial, metrics=metrics, modified_at=now, reported_sequence=sequence)
     return Moved(trial=trial, effects=tuple(effects))
 
 
 def completed(trial: Trial, event: ev.TrialCompleted, metric_name: str, now: datetime) -> Moved:
     """End a trial as its caller says; one that was to stop is Stopped, with its objective."""
-    trial = replace(trial, completion_id=event.completion_id)
+    if event.completion_id is not None:
+        trial = replace(trial, completion_id=event.completion_id)
     stopping = trial.stop_requested
     done = SecondaryStatus.STOPPED if stopping else SecondaryStatus.COMPLETED
     match event.verdict:
@@ -108,17 +114,20 @@ def _concluding(
     last = trial.metrics.get(metric_name)
     if last is not None and last.value == value:
         return trial, ()
-    trial = trial.measured(metric_name, value, now, step=trial.next_step(metric_name))
-    trial = replace(trial, reported_sequence=trial.reported_sequence + 1)
-    return trial, (_measurement(trial, metric_name),)
+    step, sequence = trial.next_step(metric_name), trial.reported_sequence + 1
+    latest = Measurement(value=value, step=step, measured_at=now)
+    saved = _saved(trial, metric_name, latest, sequence)
+    metrics = {**trial.metrics, metric_name: latest}
+    return replace(trial, metrics=metrics, reported_sequence=sequence), (saved,)
 
 
-def _measurement(trial: Trial, metric_name: str) -> fx.SaveMeasurement:
-    latest = trial.metrics[metric_name]
+def _saved(
+    trial: Trial, metric_name: str, latest: Measurement, sequence: int
+) -> fx.SaveMeasurement:
     return fx.SaveMeasurement(
         trial_name=trial.name,
         lease_token=trial.lease_token,
-        sequence=trial.reported_sequence,
+        sequence=sequence,
         metric_name=metric_name,
         value=latest.value,
         step=latest.step,

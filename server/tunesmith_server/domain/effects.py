@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,19 @@ class Announce:
 
     message: event_pb2.WatchHyperParameterTuningJobResponse
     trial_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnounceState:
+    """Add an event for watchers: how the tuning job stands.
+
+    Of several in one commit the last one tells all.
+
+    Attributes:
+        state: The tuning job after the change.
+    """
+
+    state: JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +119,6 @@ class StopOnRunner:
     instance_id: str
 
 
-Durable = SaveTrial | SaveMeasurement | DropMeasurements | Announce
+Durable = SaveTrial | SaveMeasurement | DropMeasurements | Announce | AnnounceState
 Command = Suggest | Enqueue | Withdraw | Lend | Release | StopOnRunner
 Effect = Durable | Command

@@ -129,7 +129,7 @@ class _Machine:
         if self.state.job != self._before:
             at = self._now
             self.state = replace(self.state, job=replace(self.state.job, modified_at=at))
-            self.effects.append(fx.Announce(message=views.tuning_job_event(self.state, at)))
+            self.effects.append(fx.AnnounceState(state=self.state))
         self._ask_for_suggestions()
 
     # --- events ---------------------------------------------------------------------------

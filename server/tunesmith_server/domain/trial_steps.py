@@ -126,11 +126,11 @@ def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
 
 def concluded(trial: Trial, metric_name: str) -> Trial:
     """Free an ended trial and settle its objective: the last emitted value, unless it failed."""
-    trial = replace(trial, lease=None)
     value = trial.final_objective(metric_name)
     if trial.status is TrainingJobStatus.FAILED or value is None:
-        return replace(trial, objective_status=ObjectiveStatus.FAILED)
-    return replace(trial, objective_value=value, objective_status=ObjectiveStatus.SUCCEEDED)
+        return replace(trial, lease=None, objective_status=ObjectiveStatus.FAILED)
+    known = ObjectiveStatus.SUCCEEDED
+    return replace(trial, lease=None, objective_value=value, objective_status=known)
 
 
 def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:

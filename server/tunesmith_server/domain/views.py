@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,6 +16,9 @@ from tunesmith_server.domain.states import (
 )
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S, _NANOS = 86_400, 1_000
 
 _TUNING_STATUS = tuning_job_pb2.HyperParameterTuningJobStatus
 _TRAINING_STATUS = training_job_pb2.TrainingJobStatus
@@ -42,9 +45,9 @@ def timestamp(at: datetime | None) -> Timestamp | None:
     """Write a time as a message; None stays None, which leaves a message's field unset."""
     if at is None:
         return None
-    written = Timestamp()
-    written.FromDatetime(at)
-    return written
+    # As FromDatetime does, which takes several times as long.
+    since = at - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_S + since.seconds, nanos=since.microseconds * _NANOS)
 
 
 def training_job_summary(
@@ -98,10 +101,8 @@ def objective_counters(
     )
 
 
-def tuning_job_event(
-    state: JobState, at: datetime
-) -> event_pb2.WatchHyperParameterTuningJobResponse:
-    """Announce a tuning job's status and counters."""
+def tuning_job_event(state: JobState) -> event_pb2.WatchHyperParameterTuningJobResponse:
+    """Announce a tuning job's status and counters, as of its last change."""
     job, open_trials = state.job, len(state.trials)
     changed = event_pb2.TuningJobChanged(
         hyper_parameter_tuning_job_status=TUNING_STATUS_VALUES[job.status],
@@ -110,7 +111,8 @@ def tuning_job_event(
         best_training_job=None if job.best is None else _summary_in(state.spec, job.best),
         failure_reason=job.failure_reason or "",
     )
-    return event_pb2.WatchHyperParameterTuningJobResponse(at=timestamp(at), tuning_job=changed)
+    at = timestamp(job.modified_at)
+    return event_pb2.WatchHyperParameterTuningJobResponse(at=at, tuning_job=changed)
 
 
 def training_job_event(

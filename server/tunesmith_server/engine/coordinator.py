@@ -105,20 +105,26 @@ class Coordinator:
             self._finish_late(self._mailbox.get_nowait())
 
     async def _next_group(self) -> list[_Item]:
-        """Wait for events, or for the tuning job's deadline."""
+        """Take the events that wait; else wait for one, or for the tuning job's deadline."""
+        deadline = self.state.deadline
+        if deadline is not None and self._clock() >= deadline:
+            return [_Item(ev.DeadlinePassed(), None, None)]  # however much else there is to do
+        group = [await self._next_item()] if self._mailbox.empty() else []
+        # A commit records one request id, so that an event with one is the last of its group.
+        while len(group) < _GROUP_LIMIT and not self._mailbox.empty():
+            if group and group[-1].request_id is not None:
+                break
+            group.append(self._mailbox.get_nowait())
+        return group
+
+    async def _next_item(self) -> _Item:
         deadline = self.state.deadline
         wait_s = None if deadline is None else max(0.0, (deadline - self._clock()).total_seconds())
         try:
             async with asyncio.timeout(wait_s):
-                group = [await self._mailbox.get()]
+                return await self._mailbox.get()
         except TimeoutError:
-            group = [_Item(ev.DeadlinePassed(), None, None)]
-        # A commit records one request id, so that an event with one is the last of its group.
-        while (
-            len(group) < _GROUP_LIMIT and group[-1].request_id is None and not self._mailbox.empty()
-        ):
-            group.append(self._mailbox.get_nowait())
-        return group
+            return _Item(ev.DeadlinePassed(), None, None)
 
     async def _decide(self, group: Sequence[_Item]) -> None:
         state, now = self.state, self._clock()
@@ -187,10 +193,16 @@ class Coordinator:
 
 
 def _coalesced(durable: Sequence[fx.Durable]) -> list[fx.Durable]:
-    """Write each trial once, in its last state and before what refers to it."""
+    """Write each trial once, in its last state and before what refers to it.
+
+    How the tuning job stands is told once, too.
+    """
     latest: dict[str, fx.SaveTrial] = {}
     rest: list[fx.Durable] = []
+    last_state = next((e for e in reversed(durable) if isinstance(e, fx.AnnounceState)), None)
     for effect in durable:
+        if isinstance(effect, fx.AnnounceState) and effect is not last_state:
+            continue
         if isinstance(effect, fx.SaveTrial):
             known = latest.get(effect.trial.name)
             if known is not None and known.is_new and not effect.is_new:

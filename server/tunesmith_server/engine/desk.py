@@ -81,6 +81,7 @@ class Desk:
         self._suggester = suggester
         self._asks: list[_Ask] = []
         self._ready = _Ready()
+        self._is_handing_out = False  # at once, past the rounds
         self._change = asyncio.Event()
 
     async def ask(self, client_id: str, *, count: int, max_wait_s: float) -> None:
@@ -95,6 +96,8 @@ class Desk:
             Overloaded: Too many asks wait already.
             StoreUnavailable: The trials could not be written down.
         """
+        if await self._handed_out_at_once(client_id, count):
+            return
         if len(self._asks) >= _ASK_LIMIT:
             message = f"{len(self._asks)} asks of tuning job {self._coordinator.name} wait; retry."
             raise Overloaded(message, retry_after=_RETRY_AFTER)
@@ -113,6 +116,43 @@ class Desk:
             if not ask.done.done():
                 ask.done.cancel()
 
+    async def _handed_out_at_once(self, client_id: str, count: int) -> bool:
+        """Serve an ask without a round, where nobody else waits and all that it takes is ready.
+
+        Raises:
+            StoreUnavailable: The trials could not be written down.
+            Overloaded: Too much is queued.
+        """
+        state, ready = self._coordinator.state, self._ready
+        lacking = count - len(state.held_by(client_id))
+        if self._asks or self._is_handing_out or not self._fits(state):
+            return False
+        if not 0 < lacking <= min(state.launchable, len(ready.configurations)):
+            return False
+        if any(trial.lease is None for trial in state.trials.values()):
+            return False
+        event = ev.TrialsRequested(
+            client_id=client_id,
+            count=count,
+            first_index=ready.first_index,
+            configurations=ready.configurations[:lacking],
+            ended=None if self._is_lenient(ready) else ready.ended,
+        )
+        self._ready = replace(
+            ready,
+            first_index=ready.first_index + lacking,
+            configurations=ready.configurations[lacking:],
+            is_for_waiting=False,
+        )
+        self._is_handing_out = True
+        try:
+            await self._coordinator.post(event)
+        finally:
+            self._is_handing_out = False
+            self._change.set()
+        # Else a trial had ended for whose result the suggestion had to wait.
+        return len(self._coordinator.state.held_by(client_id)) >= count
+
     def wake(self) -> None:
         """Take note that the tuning job has changed."""
         self._change.set()
@@ -130,6 +170,8 @@ class Desk:
 
     async def _work(self) -> bool:
         """Do the next thing; False: there is nothing to do until something changes."""
+        if self._is_handing_out:
+            return False
         state = self._coordinator.state
         held = _held(state)
         waiting = sum(trial.lease is None for trial in state.trials.values())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, assert_never
 
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import suggestion_service_pb2_grpc
-from tunesmith_core.space.encoding import parse
-from tunesmith_core.space.ranges import Parameter
+from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Parameter
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import NotServed, Overloaded
 from tunesmith_server.domain.validation import check_request
@@ -160,18 +159,21 @@ def _suggested(lent: Lent) -> pb.SuggestedTrial:
         lease_token=trial.lease_token,
         parameters=[_typed(each, trial.parameters[each.name]) for each in lent.space.parameters],
     )
-    suggested.lease_duration.FromTimedelta(lent.duration)
+    suggested.lease_duration.seconds = int(lent.duration.total_seconds())
     return suggested
 
 
 def _typed(parameter: Parameter, text: str) -> pb.TypedParameter:
-    match parse(parameter, text):
-        case str(word):
-            return pb.TypedParameter(name=parameter.name, string_value=word, text=text)
-        case float(number):
-            return pb.TypedParameter(name=parameter.name, double_value=number, text=text)
-        case int(whole):
-            return pb.TypedParameter(name=parameter.name, int64_value=whole, text=text)
+    # The text is our own: it need not be checked again.
+    match parameter:
+        case Continuous():
+            return pb.TypedParameter(name=parameter.name, double_value=float(text), text=text)
+        case Integer():
+            return pb.TypedParameter(name=parameter.name, int64_value=int(text), text=text)
+        case Categorical():
+            return pb.TypedParameter(name=parameter.name, string_value=text, text=text)
+        case _:
+            assert_never(parameter)
 
 
 def _result(request: pb.CompleteTrialRequest) -> tuple[ev.Verdict, float | None, str]:

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import (
     Announce,
+    AnnounceState,
     DropMeasurements,
     Durable,
     SaveMeasurement,
@@ -22,6 +23,7 @@ from tunesmith_server.domain.errors import (
     ResourceNotFound,
 )
 from tunesmith_server.domain.names import TRAINING_JOB_RESOURCE, TUNING_JOB_RESOURCE
+from tunesmith_server.domain.views import tuning_job_event
 from tunesmith_server.store import reading, rows
 from tunesmith_server.store.database import Database, Value
 from tunesmith_server.store.store import Commit, NewJob, StoredJob
@@ -175,6 +177,9 @@ class _Change:
                 about_id = None if about is None else self._trial_id(about)
                 values = rows.event_values(self._job_id, about_id, durable.message)
                 self._events.append(values)
+            case AnnounceState():
+                message = tuning_job_event(durable.state)
+                self._events.append(rows.event_values(self._job_id, None, message))
             case _:
                 assert_never(durable)
 

@@ -122,7 +122,7 @@ def test_counters_put_every_training_job_where_it_belongs() -> None:
 def test_the_tuning_jobs_event_shows_status_counters_and_best() -> None:
     job = driver()
     job.run(1, 0.5)
-    event = views.tuning_job_event(job.state, job.now)
+    event = views.tuning_job_event(job.state)
     shown = event.tuning_job
     assert event.at.ToDatetime(tzinfo=UTC) == job.now
     assert shown.hyper_parameter_tuning_job_status == (
@@ -138,7 +138,7 @@ def test_the_tuning_jobs_event_shows_status_counters_and_best() -> None:
 
 def test_the_tuning_jobs_event_has_no_best_before_there_is_one() -> None:
     job = driver()
-    assert not views.tuning_job_event(job.state, job.now).tuning_job.HasField("best_training_job")
+    assert not views.tuning_job_event(job.state).tuning_job.HasField("best_training_job")
 
 
 def test_a_failed_tuning_jobs_event_says_why() -> None:
