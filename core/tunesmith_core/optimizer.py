@@ -105,6 +105,9 @@ class Optimizer:
 
         Raises:
             SpaceExhausted: None is left.
+
+        Cost: for each, what `Surrogate.follow` has to take in, and a search: with w the lesser of n and
+        ``window``, w²m + 3wmd flops for m candidates, and the climbs; quasi-random ones d draws.
         """
         asked: list[Configuration] = []
         for _ in range(count):
@@ -127,6 +130,8 @@ class Optimizer:
 
         Raises:
             SpaceError: The configuration is not one of the space.
+
+        Cost: d operations; what follows from it is computed by the next ask.
         """
         (point,) = to_unit(self.space, [configuration])
         row = self._row(configuration)
@@ -153,6 +158,9 @@ class Optimizer:
 
         Raises:
             SpaceError: One is not of the space.
+
+        Cost: d operations for each; after one was taken back, the next quasi-random suggestion looks
+        through those before it.
         """
         if configurations:
             to_unit(self.space, configurations)

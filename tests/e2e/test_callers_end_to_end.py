@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -183,6 +186,25 @@ def test_a_loop_in_python_with_workers(
     assert described.objective_status_counters.failed > 0
     best = described.best_training_job
     assert best.tuned_hyper_parameters["kind"] == "tree"
+
+
+def test_two_workers_of_the_example_share_a_tuning_job(
+    served: tuple[Calls, tunesmith.Client],
+) -> None:
+    _, client = served
+    worker = Path(__file__).parents[2] / "examples" / "callers" / "worker.py"
+    command = [sys.executable, str(worker), "--server", client.address, "--workers", "2"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        said = [process.communicate(timeout=90)[0] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1]
+    assert said[0].startswith("callers-0")
+    described = client.describe("callers")
+    assert described.training_job_status_counters.completed == 30
 
 
 def test_misuse_in_python_is_told_in_words(served: tuple[Calls, tunesmith.Client]) -> None:

@@ -20,6 +20,8 @@ def candidates(
         incumbents: (k, d) best observed points, best first.
         spread: How many are uniform in the unit cube.
         near: How many lie near incumbents, at scales from the whole cube's down to a thousandth.
+
+    Cost: md draws, m = ``spread + near``.
     """
     d = incumbents.shape[1]
     uniform = rng.random((spread, d))

@@ -51,7 +51,10 @@ class Lattice:
         ]
 
     def snap(self, x: F64) -> F64:
-        """Move points (m, d) to the nearest configurations."""
+        """Move points (m, d) to the nearest configurations.
+
+        Cost: md operations.
+        """
         x = np.clip(x, 0.0, 1.0)
         even = self._even
         if len(even):

@@ -32,7 +32,10 @@ LOG_SQRT_2PI = 0.9189385332046727
 
 
 def log_h(t: F64) -> tuple[F64, F64]:
-    """Compute ln h(t) and its derivative, (m,) each."""
+    """Compute ln h(t) and its derivative, (m,) each.
+
+    Cost: m exponentials; 40 divisions more for each t below -4.
+    """
     near = np.maximum(t, TAIL)
     density = np.exp(-0.5 * near * near - LOG_SQRT_2PI)
     below = ndtr(near)
@@ -52,12 +55,18 @@ def log_h(t: F64) -> tuple[F64, F64]:
 
 
 def log_ei(mean: F64, deviation: F64, best: float) -> F64:
-    """Compute ln EI below ``best`` from means and deviations (m,): (m,)."""
+    """Compute ln EI below ``best`` from means and deviations (m,): (m,).
+
+    Cost: that of `log_h`.
+    """
     return np.log(deviation) + log_h((best - mean) / deviation)[0]
 
 
 def log_ei_with_slopes(mean: F64, deviation: F64, best: float) -> tuple[F64, F64, F64]:
-    """Compute ln EI and its derivatives by mean and deviation, (m,) each."""
+    """Compute ln EI and its derivatives by mean and deviation, (m,) each.
+
+    Cost: that of `log_h`.
+    """
     t = (best - mean) / deviation
     value, slope = log_h(t)
     return (
@@ -76,6 +85,8 @@ def log_news(spread: F64, noise: float) -> tuple[F64, F64]:
 
     Returns:
         ln(1 - (1 + spread/noise)^(-1/2)), (m,), and its derivative, (m,).
+
+    Cost: 2m exponentials.
     """
     if noise <= 0.0:
         return np.zeros_like(spread), np.zeros_like(spread)

@@ -48,14 +48,21 @@ class Search:
         return self._predictor.host_arrays()
 
     def scores(self, x: F64) -> F64:
-        """Compute ln AEI at points (m, d): (m,)."""
+        """Compute ln AEI at points (m, d): (m,).
+
+        Cost: a prediction, n²m + 3nmd flops.
+        """
         mean, deviation = self._predictor.predict(x)
         out = np.empty(len(x))
         self._kernels.scores(mean, deviation, self._best, self._noise, out)
         return out
 
     def ranked(self, rng: np.random.Generator, incumbents: F64) -> F64:
-        """Give points (m, d) by falling acquisition, the best of them searched for."""
+        """Give points (m, d) by falling acquisition, the best of them searched for.
+
+        Cost: a prediction of ``spread + near`` points, and three times ``starts`` climbs of at most
+        ``rounds`` evaluations, 2n² + 8nd flops each.
+        """
         settings, lattice = self._settings, self._lattice
         pool = candidates(
             lattice,
@@ -80,7 +87,10 @@ class Search:
         return self._sorted(np.concatenate([found, pool]), np.concatenate([found_score, score]))[0]
 
     def best_first(self, points: F64) -> F64:
-        """Give points (m, d) by falling acquisition."""
+        """Give points (m, d) by falling acquisition.
+
+        Cost: that of `scores`.
+        """
         return self._sorted(points, self.scores(points))[0]
 
     def _climbed(self, starts: F64) -> F64:
@@ -112,7 +122,10 @@ class Search:
 
 
 def _distinct(pool: F64, count: int) -> F64:
-    """Take the first points that are not next to one taken before."""
+    """Take the first points that are not next to one taken before.
+
+    Each depends on those before it, so that this is a loop, over at most 16 ``count`` points.
+    """
     taken = [pool[0]]
     for point in pool[1 : 16 * count]:
         if len(taken) == count:

@@ -70,6 +70,8 @@ class GridDesign:
         Raises:
             SpaceExhausted: There are no more than k combinations.
             ValueError: k is below 0.
+
+        Cost: constant.
         """
         check_index(k)
         if k >= self._walk * self._cosets:

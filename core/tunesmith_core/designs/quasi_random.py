@@ -61,6 +61,8 @@ class QuasiRandomDesign:
         Raises:
             SpaceExhausted: The space has no more than k configurations.
             ValueError: k is below 0.
+
+        Cost: d draws for each index up to ``k``, once.
         """
         check_index(k)
         barren = 0

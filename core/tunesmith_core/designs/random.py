@@ -81,6 +81,8 @@ class RandomDesign:
         Raises:
             SpaceExhausted: The space has no more than k configurations.
             ValueError: k is below 0.
+
+        Cost: d draws for each index up to ``k``, once.
         """
         check_index(k)
         if self._order is not None:

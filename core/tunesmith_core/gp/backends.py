@@ -20,15 +20,24 @@ class Backend(Protocol):
     xp: ModuleType
 
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
-        """Compute k between scaled points (d, n) and (d, m): (n, m)."""
+        """Compute k between scaled points (d, n) and (d, m): (n, m).
+
+        Cost: 3nmd flops and nm exponentials.
+        """
         ...
 
     def correlations_and_slopes(self, u: F64, z: F64, mismatch: F64) -> tuple[F64, F64]:
-        """Compute k and its derivative by the squared distance: (n, m) each."""
+        """Compute k and its derivative by the squared distance: (n, m) each.
+
+        Cost: 3nmd flops and nm exponentials.
+        """
         ...
 
     def pull(self, u: F64, mismatch: F64, q: F64) -> tuple[F64, F64]:
-        """Sum up what the likelihood's gradient needs: (d,) and (d, n)."""
+        """Sum up what the likelihood's gradient needs: (d,) and (d, n).
+
+        Cost: 4n²d flops.
+        """
         ...
 
     def inverse_factor(self, k: F64) -> tuple[F64, float] | None:
@@ -37,6 +46,8 @@ class Backend(Protocol):
         Returns:
             The lower triangular inverse of L, (n, n), and log det K; None if K is not positive
             definite.
+
+        Cost: 2n³/3 flops.
         """
         ...
 
@@ -45,9 +56,14 @@ class Backend(Protocol):
 
         Returns:
             The inverse, (n, n), and log det K; None if K is not positive definite.
+
+        Cost: n³ flops.
         """
         ...
 
     def triangular_product(self, inverse: F64, k: F64) -> F64:
-        """Multiply a lower triangular matrix (n, n) with k (n, m), which may be overwritten."""
+        """Multiply a lower triangular matrix (n, n) with k (n, m), which may be overwritten.
+
+        Cost: n²m flops.
+        """
         ...

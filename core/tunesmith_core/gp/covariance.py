@@ -24,7 +24,10 @@ CONSTANT = 1.0
 
 
 def squared_distances(xp: ModuleType, u: F64, z: F64, mismatch: F64) -> F64:
-    """Compute the squared distances between scaled points (d, n) and (d, m): (n, m)."""
+    """Compute the squared distances between scaled points (d, n) and (d, m): (n, m).
+
+    Cost: 3nmd flops.
+    """
     out: F64 = xp.zeros((u.shape[1], z.shape[1]))
     for j in range(u.shape[0]):
         if float(mismatch[j]) > 0:
@@ -35,21 +38,30 @@ def squared_distances(xp: ModuleType, u: F64, z: F64, mismatch: F64) -> F64:
 
 
 def matern52(xp: ModuleType, r2: F64, constant: float) -> F64:
-    """Compute correlations from squared distances (n, m): (n, m)."""
+    """Compute correlations from squared distances (n, m): (n, m).
+
+    Cost: an exponential for each distance.
+    """
     a = xp.sqrt(5.0 * r2)
     k: F64 = (1 + a + a * a / 3) * xp.exp(-a) + constant
     return k
 
 
 def matern52_slope(xp: ModuleType, r2: F64) -> F64:
-    """Compute the derivative of the correlation by the squared distance (n, m): (n, m)."""
+    """Compute the derivative of the correlation by the squared distance (n, m): (n, m).
+
+    Cost: an exponential for each distance.
+    """
     a = xp.sqrt(5.0 * r2)
     slope: F64 = -(5.0 / 6.0) * (1 + a) * xp.exp(-a)
     return slope
 
 
 def pull(xp: ModuleType, u: F64, mismatch: F64, q: F64) -> tuple[F64, F64]:
-    """Sum up what the likelihood's gradient needs of the pairs: spread (d,) and moment (d, n)."""
+    """Sum up what the likelihood's gradient needs of the pairs: spread (d,) and moment (d, n).
+
+    Cost: 4n²d flops, and d arrays of n² numbers one after the other.
+    """
     spread = xp.empty(u.shape[0])
     moment = xp.zeros(u.shape)
     for j in range(u.shape[0]):

@@ -43,6 +43,9 @@ class Posterior:
         x: (n, d) finite points.
         capacity: How many points there will be room for at first.
 
+    Raises:
+        FloatingPointError: The points are not finite.
+
     Attributes:
         backend: Who does the array work.
         layout: What each coordinate is.
@@ -171,7 +174,10 @@ class Predictor:
         return mean, np.sqrt(self.variance * np.maximum(spread, SMALLEST_VARIANCE))
 
     def host_arrays(self) -> tuple[F64, F64, F64, F64]:
-        """Give scaled points (d, n), mismatches (d,), inverse factor (n, n) and weights (n,)."""
+        """Give scaled points (d, n), mismatches (d,), inverse factor (n, n) and weights (n,).
+
+        Cost: on a GPU, n² + nd numbers are copied; none on the CPU.
+        """
         xp, posterior = self._backend.xp, self.posterior
         return (
             host(xp, self._u),
@@ -189,7 +195,10 @@ class Predictor:
         return fitted
 
     def mean(self, x: F64) -> F64:
-        """Predict means (m,) at points (m, d)."""
+        """Predict means (m,) at points (m, d).
+
+        Cost: 3nmd flops and nm exponentials.
+        """
         p = self.posterior
         xp = self._backend.xp
         k = self._backend.correlations(self._u, xp.asarray(p.scaled(x)), p.mismatch)
@@ -201,6 +210,8 @@ class Predictor:
         Returns:
             Means (m,), standard deviations (m,), and the derivatives of both, (m, d) each;
             0 in categorical coordinates.
+
+        Cost: 4n²m + 7nmd flops and nm exponentials.
         """
         p, values = self.posterior, self.posterior.hyperparameters
         xp = self._backend.xp

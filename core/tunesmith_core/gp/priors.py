@@ -50,7 +50,10 @@ class Prior:
     upper: F64
 
     def log_density(self, theta: F64) -> tuple[float, F64]:
-        """Give the log density, up to a constant, and its gradient (size,)."""
+        """Give the log density, up to a constant, and its gradient (size,).
+
+        Cost: linear in the size of ``theta``.
+        """
         z = theta - self.mean
         pull = z / self.deviation**2
         for group, shared in self.groups:

@@ -31,13 +31,19 @@ class Warped(NamedTuple):
 
 
 def warp(x: F64, a: F64, b: F64) -> F64:
-    """Warp coordinates x (n, d) by a and b (d,)."""
+    """Warp coordinates x (n, d) by a and b (d,).
+
+    Cost: 2nd powers.
+    """
     w: F64 = -np.expm1(b * _log_rest(a * np.log(np.clip(x, EDGE, 1 - EDGE))))
     return w
 
 
 def warp_with_slopes(x: F64, a: F64, b: F64) -> Warped:
-    """Warp coordinates x (n, d) by a and b (d,), with derivatives by x, log a and log b."""
+    """Warp coordinates x (n, d) by a and b (d,), with derivatives by x, log a and log b.
+
+    Cost: 2nd powers and 2nd logarithms.
+    """
     log_x = np.log(np.clip(x, EDGE, 1 - EDGE))
     t = np.exp(a * log_x)
     log_rest = _log_rest(a * log_x)

@@ -45,6 +45,8 @@ def to_unit(space: SearchSpace, configurations: Sequence[Configuration]) -> F64:
 
     Raises:
         SpaceError: A name is missing or unknown, or a value lies outside its range.
+
+    Cost: nd operations.
     """
     for configuration in configurations:
         _check_names(space, configuration)
@@ -67,6 +69,8 @@ def from_unit(space: SearchSpace, points: F64) -> list[dict[str, ParameterValue]
 
     Raises:
         ValueError: `points` has another shape, or is not finite.
+
+    Cost: nd operations.
     """
     if points.ndim != 2 or points.shape[1] != space.dimensions:  # noqa: PLR2004 - rows, columns
         raise ValueError(f"points have shape {points.shape}, not (n, {space.dimensions})")
