@@ -129,7 +129,8 @@ def test_a_finite_space_is_exhausted_without_repeats_then_refuses(
     seen = {tuple(design.configuration(k).values()) for k in range(count)}
     assert len(seen) == count
     for _ in range(2):
-        with pytest.raises(SpaceExhausted, match=f"all {count} configurations") as refusal:
+        said = "the only configuration" if count == 1 else f"all {count} configurations"
+        with pytest.raises(SpaceExhausted, match=said) as refusal:
             design.configuration(count)
         assert refusal.value.suggested == count
     assert len({tuple(design.configuration(k).values()) for k in range(count)}) == count
