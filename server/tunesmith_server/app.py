@@ -29,6 +29,7 @@ from tunesmith_server.domain.validation import warm_up
 from tunesmith_server.engine.assignments import Assigner
 from tunesmith_server.engine.callers import Callers
 from tunesmith_server.engine.compute import Compute
+from tunesmith_server.engine.consultations import Consultations
 from tunesmith_server.engine.embedded_runner import EmbeddedRunner
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
@@ -109,7 +110,13 @@ async def run_server(
             await recovered.wait()
             callers = Callers(jobs=jobs, leases=leases, store=store)
             server = _build(
-                settings, store=store, fleet=fleet, fan_out=fan_out, jobs=jobs, callers=callers
+                settings,
+                store=store,
+                fleet=fleet,
+                fan_out=fan_out,
+                jobs=jobs,
+                callers=callers,
+                compute=compute,
             )
             address = await running.enter_async_context(_serving(server, settings.grpc))
             if settings.runner:
@@ -139,6 +146,7 @@ def _build(
     fan_out: FanOut,
     jobs: Jobs,
     callers: Callers,
+    compute: Compute,
 ) -> grpc.aio.Server:
     """Make the gRPC server with all services."""
     server = grpc.aio.server(
@@ -163,7 +171,10 @@ def _build(
     tuning_service_pb2_grpc.add_TuningServiceServicer_to_server(tuning, server)
     runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(runner, server)
     suggestion_service_pb2_grpc.add_SuggestionServiceServicer_to_server(
-        SuggestionService(callers=callers), server
+        SuggestionService(
+            callers=callers, consultations=Consultations(compute), draw_seed=_draw_seed
+        ),
+        server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     names = (*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)

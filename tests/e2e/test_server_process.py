@@ -17,12 +17,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from tests.e2e import jobs
-from tests.e2e.calls import COMPLETED, Calls, Refused, refusing, trial_runs
+from tests.e2e.calls import COMPLETED, Calls, Refused, trial_runs
 from tests.e2e.conftest import ServerMaker
 from tests.e2e.harness import Process, ServerProcess, processes_of
 from tests.e2e.jobs import create_request, write_script
-from tunesmith.v1 import suggestion_service_pb2 as suggestion_pb
-from tunesmith.v1 import suggestion_service_pb2_grpc as suggestion_grpc
 from tunesmith.v1 import training_job_pb2
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,17 +37,6 @@ def test_health_and_reflection_answer(make_server: ServerMaker) -> None:
         "tunesmith.v1.RunnerService",
         health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
     } <= names
-
-
-def test_suggestions_from_a_callers_history_are_not_served_yet(make_server: ServerMaker) -> None:
-    server = make_server(runner=False).start()
-    with Calls(server.address) as calls:
-        stub = suggestion_grpc.SuggestionServiceStub(calls.channel)
-        with pytest.raises(Refused) as refused:
-            refusing(lambda: stub.SuggestFrom(suggestion_pb.SuggestFromRequest(), timeout=10))
-        assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED
-        assert "not implemented in this release" in refused.value.text
-        assert refused.value.reason == "ValidationException"
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7070", "example.org:1"])

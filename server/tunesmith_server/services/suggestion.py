@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from typing import Final, assert_never
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import suggestion_service_pb2_grpc
-from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Parameter
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.errors import NotServed, Overloaded
+from tunesmith_server.domain.errors import Overloaded
 from tunesmith_server.domain.validation import check_request
 from tunesmith_server.domain.views import TUNING_STATUS_VALUES
 from tunesmith_server.engine.callers import Callers, Lent
+from tunesmith_server.engine.consultations import Consultations
+from tunesmith_server.services.consultation import question_of, typed
 from tunesmith_server.services.interceptors import Context, logged_status, request_id
 from tunesmith_server.services.status import wire_error
 
@@ -28,8 +29,12 @@ _TRIALS: Final = "/tunesmith.v1.SuggestionService/Trials"
 class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
     """Answer the calls of SuggestionService; the contract's comments say what each does."""
 
-    def __init__(self, *, callers: Callers) -> None:
+    def __init__(
+        self, *, callers: Callers, consultations: Consultations, draw_seed: Callable[[], int]
+    ) -> None:
         self._callers = callers
+        self._consultations = consultations
+        self._draw_seed = draw_seed
 
     async def Suggest(self, request: pb.SuggestRequest, context: Context) -> pb.SuggestResponse:
         """Hand out trials."""
@@ -63,8 +68,14 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
     async def SuggestFrom(
         self, request: pb.SuggestFromRequest, context: Context
     ) -> pb.SuggestFromResponse:
-        """Refuse."""
-        raise NotServed("SuggestionService.SuggestFrom is not implemented in this release.")
+        """Suggest from a history that the caller keeps."""
+        check_request(request)
+        # A history may be long, and is read off the event loop.
+        question = await asyncio.to_thread(question_of, request, drawn_seed=self._draw_seed())
+        found = await self._consultations.suggest(question)
+        return pb.SuggestFromResponse(
+            suggestions=[pb.Configuration(parameters=typed(question.space, each)) for each in found]
+        )
 
     async def _read(
         self,
@@ -157,23 +168,10 @@ def _suggested(lent: Lent) -> pb.SuggestedTrial:
     suggested = pb.SuggestedTrial(
         training_job_name=trial.name,
         lease_token=trial.lease_token,
-        parameters=[_typed(each, trial.parameters[each.name]) for each in lent.space.parameters],
+        parameters=typed(lent.space, trial.parameters),
     )
     suggested.lease_duration.seconds = int(lent.duration.total_seconds())
     return suggested
-
-
-def _typed(parameter: Parameter, text: str) -> pb.TypedParameter:
-    # The text is our own: it need not be checked again.
-    match parameter:
-        case Continuous():
-            return pb.TypedParameter(name=parameter.name, double_value=float(text), text=text)
-        case Integer():
-            return pb.TypedParameter(name=parameter.name, int64_value=int(text), text=text)
-        case Categorical():
-            return pb.TypedParameter(name=parameter.name, string_value=text, text=text)
-        case _:
-            assert_never(parameter)
 
 
 def _result(request: pb.CompleteTrialRequest) -> tuple[ev.Verdict, float | None, str]:

@@ -113,7 +113,8 @@ class SuggestionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SuggestFrom(self, request, context):
-        """Suggests configurations from a history that the caller keeps. Stores nothing.
+        """Suggests configurations from a history that the caller keeps. Stores nothing. A history
+        that has grown at its end since the last call is answered quickly.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

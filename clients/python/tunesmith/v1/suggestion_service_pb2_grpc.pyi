@@ -66,7 +66,9 @@ class SuggestionServiceStub:
         tunesmith.v1.suggestion_service_pb2.SuggestFromRequest,
         tunesmith.v1.suggestion_service_pb2.SuggestFromResponse,
     ]
-    """Suggests configurations from a history that the caller keeps. Stores nothing."""
+    """Suggests configurations from a history that the caller keeps. Stores nothing. A history
+    that has grown at its end since the last call is answered quickly.
+    """
 
 class SuggestionServiceAsyncStub:
     """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
@@ -116,7 +118,9 @@ class SuggestionServiceAsyncStub:
         tunesmith.v1.suggestion_service_pb2.SuggestFromRequest,
         tunesmith.v1.suggestion_service_pb2.SuggestFromResponse,
     ]
-    """Suggests configurations from a history that the caller keeps. Stores nothing."""
+    """Suggests configurations from a history that the caller keeps. Stores nothing. A history
+    that has grown at its end since the last call is answered quickly.
+    """
 
 class SuggestionServiceServicer(metaclass=abc.ABCMeta):
     """Suggestions for a tuning job whose trials the caller runs: one that was created with neither
@@ -176,6 +180,8 @@ class SuggestionServiceServicer(metaclass=abc.ABCMeta):
         request: tunesmith.v1.suggestion_service_pb2.SuggestFromRequest,
         context: _ServicerContext,
     ) -> typing.Union[tunesmith.v1.suggestion_service_pb2.SuggestFromResponse, collections.abc.Awaitable[tunesmith.v1.suggestion_service_pb2.SuggestFromResponse]]:
-        """Suggests configurations from a history that the caller keeps. Stores nothing."""
+        """Suggests configurations from a history that the caller keeps. Stores nothing. A history
+        that has grown at its end since the last call is answered quickly.
+        """
 
 def add_SuggestionServiceServicer_to_server(servicer: SuggestionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
