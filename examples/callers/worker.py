@@ -53,7 +53,8 @@ def main() -> None:
         if described.HasField("best_training_job"):
             best = described.best_training_job
             value = best.final_hyper_parameter_tuning_job_objective_metric.value
-            print(f"{best.training_job_name}: {value:.4f} {dict(best.tuned_hyper_parameters)}")
+            parameters = dict(sorted(best.tuned_hyper_parameters.items()))
+            print(f"{best.training_job_name}: {value:.4f} {parameters}")
 
 
 if __name__ == "__main__":

@@ -238,40 +238,61 @@ def test_a_client_that_comes_back_goes_on_with_its_trial(
     assert calls.training_job(first.name).final_metric_data_list[0].value == 0.25
 
 
-@pytest.mark.timeout(180)
-def test_nothing_acknowledged_is_lost_by_a_kill_in_the_middle(make_server: ServerMaker) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(1, marks=pytest.mark.timeout(180)),
+        pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_nothing_acknowledged_is_lost_by_kills_under_load(
+    make_server: ServerMaker, kills: int
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    # The same one after the restart: its clients come back by themselves.
+    # The same one after each restart: its clients come back by themselves.
     server = make_server(runner=False, arguments=("--grpc", f"127.0.0.1:{port}")).start()
+    jobs, workers, between = 8, 8, 12
     acknowledged: dict[str, float] = {}
-    lock = threading.Lock()
-    total, workers = 60, 4
-    with tunesmith.connect(server.address) as client:
-        client.create(request("killed", jobs=total, parallel=workers))
-        halfway = threading.Event()
+    progress, over = threading.Condition(), threading.Event()
 
-        def work(number: int) -> None:
-            for trial in client.job("killed").trials(client_id=f"worker-{number}"):
-                value = trial.parameters["rate"]
-                assert isinstance(value, float)
-                trial.complete(value)
-                with lock:
-                    assert trial.name not in acknowledged, "no trial is handed out twice"
-                    acknowledged[trial.name] = value
-                    if len(acknowledged) == total // 3:
-                        halfway.set()
+    def work(client: tunesmith.Client, number: int) -> None:
+        trials = client.job(f"killed-{number % jobs}").trials(client_id=f"worker-{number}")
+        for trial in trials:
+            value = trial.parameters["rate"]
+            assert isinstance(value, float)
+            trial.complete(value)
+            with progress:
+                assert trial.name not in acknowledged, "no trial is handed out twice"
+                acknowledged[trial.name] = value
+                progress.notify_all()
+            if over.is_set():
+                return
 
-        with ThreadPoolExecutor(workers) as pool:
-            working = [pool.submit(work, number) for number in range(workers)]
-            assert halfway.wait(60)
-            server.kill()
-            server.start()
-            for each in working:
-                each.result()
-        assert len(acknowledged) == total
+    with (
+        tunesmith.connect(server.address) as client,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for number in range(jobs):
+            client.create(request(f"killed-{number}", jobs=750, parallel=workers))
+        working = [pool.submit(work, client, number) for number in range(workers)]
+        try:
+            for _ in range(kills):
+                with progress:
+                    goal = len(acknowledged) + between
+                    while len(acknowledged) < goal:
+                        assert progress.wait(60), "the load goes on"
+                server.kill()
+                server.start()
+        finally:
+            over.set()
+        for each in working:
+            each.result()
         found = {
             trial.training_job_name: trial.final_hyper_parameter_tuning_job_objective_metric.value
-            for trial in client.training_jobs("killed")
+            for number in range(jobs)
+            for trial in client.training_jobs(f"killed-{number}")
+            if trial.HasField("final_hyper_parameter_tuning_job_objective_metric")
         }
+    assert len(acknowledged) >= kills * between
     assert found == acknowledged
