@@ -18,6 +18,7 @@ import pytest
 import tunesmith
 from tests.e2e.calls import CALL_S, Calls, Refused, refusing
 from tests.e2e.conftest import ServerMaker
+from tunesmith.trials import AsyncTrials
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import suggestion_service_pb2_grpc
 from tunesmith.v1.tuning_job_pb2 import HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
@@ -186,6 +187,32 @@ def test_a_loop_in_python_with_workers(
     assert described.objective_status_counters.failed > 0
     best = described.best_training_job
     assert best.tuned_hyper_parameters["kind"] == "tree"
+
+
+def test_more_workers_than_places_do_not_ask_without_end(
+    served: tuple[Calls, tunesmith.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = served
+    job = client.create(request("few-places", jobs=6, parallel=2))
+    asked = 0
+    real = AsyncTrials._ask
+
+    async def counted(self: AsyncTrials) -> pb.SuggestResponse:
+        nonlocal asked
+        asked += 1
+        return await real(self)
+
+    monkeypatch.setattr(AsyncTrials, "_ask", counted)
+    trials = job.trials(workers=4)
+    held = [next(trials), next(trials)]
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(next, trials)
+        with pytest.raises(TimeoutError):
+            third.result(timeout=0.5)
+        held[0].complete(1.0)
+        held.append(third.result(timeout=CALL_S))
+    assert asked == 3
+    assert len({trial.name for trial in held}) == 3
 
 
 def test_two_workers_of_the_example_share_a_tuning_job(

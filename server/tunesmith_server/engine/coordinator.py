@@ -130,21 +130,25 @@ class Coordinator:
         state, now = self.state, self._clock()
         effects: list[fx.Effect] = []
         decided: list[_Item] = []
+        refused: list[tuple[_Item, Exception]] = []
         for item in group:
             try:
                 state, more = step(state, item.event, now)
             except Exception as error:  # noqa: BLE001 - one event's error is that event's answer
-                self._fail(item, error)
+                refused.append((item, error))
             else:
                 effects.extend(more)
                 decided.append(item)
         try:
             state = await self._make_durable(state, effects, decided)
         except Exception as error:  # noqa: BLE001 - reported to whoever waits, and logged there
-            for item in decided:
+            # Also what was refused: what it was refused for did not happen.
+            for item in group:
                 self._fail(item, error)
             await self._pause_after(decided, error)
             return
+        for item, refusal in refused:
+            self._fail(item, refusal)
         changed, self.state = state is not self.state, state
         for item in decided:
             self._finish(item)

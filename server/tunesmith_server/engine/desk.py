@@ -40,14 +40,16 @@ class _Ask:
     Attributes:
         client_id: Who asks.
         count: How many trials it wants to hold.
-        deadline: It waits until then for the first one, by the event loop's clock.
+        deadline: It waits until then for a trial, by the event loop's clock.
         done: Done once its trials can be read off the tuning job's state, or none came in time.
+        was_given: It has got a trial; it waits for no more than there are.
     """
 
     client_id: str
     count: int
     deadline: float
     done: asyncio.Future[None]
+    was_given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class Desk:
         Args:
             client_id: Who asks.
             count: How many trials it wants to hold.
-            max_wait_s: While it holds none and there is none to be had, it waits so long.
+            max_wait_s: While there is no other trial to be had, it waits so long for one.
 
         Raises:
             Overloaded: Too many asks wait already.
@@ -163,8 +165,10 @@ class Desk:
             self._change.clear()
             if await self._work():
                 continue
+            # What is being handed out at once ends with a change, however late other asks are.
+            until = None if self._is_handing_out else self._next_deadline()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._next_deadline()):
+                async with asyncio.timeout_at(until):
                     await self._change.wait()
         self._answer_the_settled(self._coordinator.state, Counter(), 0)
 
@@ -192,13 +196,12 @@ class Desk:
         available = state.goes_on and (waiting or state.launchable)
         unsettled = []
         for ask in self._asks:
-            has = held[ask.client_id]
             if ask.done.done():
                 continue  # its caller has gone
             if (
-                has >= ask.count
+                held[ask.client_id] >= ask.count
                 or not state.goes_on
-                or (not available and (has or ask.deadline <= now))
+                or (not available and (ask.was_given or ask.deadline <= now))
             ):
                 ask.done.set_result(None)
             else:
@@ -250,6 +253,7 @@ class Desk:
         """Give callers what they lack: trials that wait first, then ``new`` ones at most."""
         ready = self._ready
         index, left = ready.first_index, ready.configurations[:new]
+        before = self._coordinator.state
         posted: dict[str, asyncio.Future[None]] = {}
         for client_id, lacking in wanted.items():
             old = min(waiting, lacking)
@@ -271,10 +275,21 @@ class Desk:
         for client_id, result in zip(posted, results, strict=True):
             if isinstance(result, BaseException):
                 self._fail(client_id, result)
+                continue
+            # Under a new token, even if it had the trial once before.
+            had = {(trial.name, trial.lease_token) for trial in before.held_by(client_id)}
+            has = self._coordinator.state.held_by(client_id)
+            if any((trial.name, trial.lease_token) not in had for trial in has):
+                self._note_given(client_id)
 
     def _is_lenient(self, ready: _Ready) -> bool:
         """Tell whether suggestions may be launched whatever has ended meanwhile."""
         return not self._suggester.learns or ready.is_for_waiting
+
+    def _note_given(self, client_id: str) -> None:
+        for ask in self._asks:
+            if ask.client_id == client_id:
+                ask.was_given = True
 
     def _fail(self, client_id: str, error: BaseException) -> None:
         for ask in self._asks:

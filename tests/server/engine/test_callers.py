@@ -124,6 +124,36 @@ async def test_an_ask_waits_for_a_place(tmp_path: Path) -> None:
         assert second.index == 2
 
 
+async def test_an_ask_for_more_than_it_holds_waits_too(tmp_path: Path) -> None:
+    """A client with more workers than there are places would else ask again and again."""
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=3, parallel=2, lease=HOUR)
+        held = await ask(engine, "a", 2)
+        assert await ask(engine, "a", 3) == held, "without a wait it is told what it holds"
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await ask(engine, "a", 3, wait_s=0.3) == held
+        assert loop.time() - began >= 0.3
+        waiting = asyncio.ensure_future(ask(engine, "a", 3, wait_s=LIMIT_S))
+        await ask(engine, "b")  # once this is answered, the other one is in the queue
+        await complete(engine, held[0])
+        assert [trial.index for trial in await waiting] == [2, 3]
+
+
+async def test_a_repeat_beside_the_first_completion_is_answered_like_it(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=3, parallel=2, lease=HOUR)
+        first, second = await ask(engine, "a", 2)
+        both = [complete(engine, first, completion_id="once") for _ in range(2)]
+        assert await asyncio.gather(*both) == [None, None]
+        results = await asyncio.gather(
+            complete(engine, second, completion_id="one"),
+            complete(engine, second, completion_id="other"),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in results] == [type(None), AlreadyCompleted]
+
+
 async def test_a_late_or_second_call_changes_nothing(tmp_path: Path) -> None:
     async with running_engine(tmp_path) as engine:
         await engine.create("digits", jobs=3, parallel=2, lease=HOUR)

@@ -35,8 +35,9 @@ class SuggestRequest(google.protobuf.message.Message):
     """
     @property
     def max_wait(self) -> google.protobuf.duration_pb2.Duration:
-        """How long to wait for a trial when there is none to hand out now. More than 60 seconds
-        counts as 60, less than none as none. Absent: not at all.
+        """How long to wait for a trial beyond those that the client holds, when fewer than `Count`
+        can be handed out now. More than 60 seconds counts as 60, less than none as none. Absent:
+        not at all.
         """
 
     def __init__(
