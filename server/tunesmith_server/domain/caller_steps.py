@@ -6,7 +6,6 @@ To the tables of statuses the caller that holds a trial is its runner.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -14,6 +13,7 @@ from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import Conflict
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.states import Cause, SecondaryStatus
 from tunesmith_server.domain.trial import WAITS_FOR_CALLER, Lease, Measurement, Trial
 from tunesmith_server.domain.trial_steps import Moved, blamed, moved

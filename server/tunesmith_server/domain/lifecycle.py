@@ -11,7 +11,6 @@ choices that SageMaker's documentation leaves open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -19,6 +18,7 @@ from tunesmith_server.domain import caller_steps, trial_steps, views
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import AlreadyCompleted, InvalidState
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.names import training_job_name
 from tunesmith_server.domain.states import (
     Cause,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.states import (
     STATUS_OF,
     TRAINING_JOB_TRANSITIONS,
@@ -72,7 +73,7 @@ class Lease:
     instance_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
 class Trial:
     """Hold one training job's state.
 
@@ -148,7 +149,10 @@ class Trial:
                 item=self.name, start=start, end=to, cause=cause, story=self.story()
             )
         ended_at = at if STATUS_OF[to].is_terminal else None
-        closed = replace(self.transitions[-1], ended_at=at)
+        last = self.transitions[-1]
+        closed = StatusTransition(
+            status=last.status, started_at=last.started_at, ended_at=at, message=last.message
+        )
         opened = StatusTransition(status=to, started_at=at, ended_at=ended_at, message=message)
         return replace(
             self,

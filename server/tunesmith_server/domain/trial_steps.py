@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -10,6 +10,7 @@ from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import SequenceGap
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.states import (
     TRAINING_JOB_TRANSITIONS,
     Cause,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.states import (
     TUNING_JOB_TRANSITIONS,
@@ -141,7 +142,7 @@ class Closing:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
 class TuningJob:
     """Hold a tuning job's state.
 
@@ -187,7 +188,7 @@ class TuningJob:
         return replace(self, status=to, modified_at=now, ended_at=ended_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
 class JobState:
     """Hold all that a decision about a tuning job needs.
 

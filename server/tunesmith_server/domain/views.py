@@ -45,9 +45,16 @@ def timestamp(at: datetime | None) -> Timestamp | None:
     """Write a time as a message; None stays None, which leaves a message's field unset."""
     if at is None:
         return None
+    written = Timestamp()
+    _put_time(written, at)
+    return written
+
+
+def _put_time(field: Timestamp, at: datetime) -> None:
     # As FromDatetime does, which takes several times as long.
     since = at - _EPOCH
-    return Timestamp(seconds=since.days * _DAY_S + since.seconds, nanos=since.microseconds * _NANOS)
+    field.seconds = since.days * _DAY_S + since.seconds
+    field.nanos = since.microseconds * _NANOS
 
 
 def training_job_summary(
@@ -57,24 +64,41 @@ def training_job_summary(
 
     The objective carries no Type: SageMaker's own summaries have none.
     """
-    summary = tuning_job_pb2.HyperParameterTrainingJobSummary(
-        training_job_definition_name=trial.definition_name or "",
-        training_job_name=trial.name,
-        training_job_arn=arn,
-        tuning_job_name=tuning_job_name,
-        creation_time=timestamp(trial.created_at),
-        training_start_time=timestamp(trial.training_started_at),
-        training_end_time=timestamp(trial.ended_at),
-        training_job_status=TRAINING_STATUS_VALUES[trial.status],
-        tuned_hyper_parameters=trial.parameters,
-        failure_reason=trial.failure_reason,
-        objective_status=OBJECTIVE_STATUS_VALUES[trial.objective_status],
-    )
+    summary = tuning_job_pb2.HyperParameterTrainingJobSummary()
+    _summarise(summary, trial, tuning_job_name=tuning_job_name, arn=arn, metric_name=metric_name)
+    return summary
+
+
+def _summarise(
+    summary: tuning_job_pb2.HyperParameterTrainingJobSummary,
+    trial: Trial,
+    *,
+    tuning_job_name: str,
+    arn: str,
+    metric_name: str,
+) -> None:
+    """Fill in an empty summary: where it is, since copying one takes as long as making it."""
+    if trial.definition_name:
+        summary.training_job_definition_name = trial.definition_name
+    summary.training_job_name = trial.name
+    summary.training_job_arn = arn
+    summary.tuning_job_name = tuning_job_name
+    _put_time(summary.creation_time, trial.created_at)
+    if trial.training_started_at is not None:
+        _put_time(summary.training_start_time, trial.training_started_at)
+    if trial.ended_at is not None:
+        _put_time(summary.training_end_time, trial.ended_at)
+    summary.training_job_status = TRAINING_STATUS_VALUES[trial.status]
+    tuned = summary.tuned_hyper_parameters
+    for name, value in trial.parameters.items():
+        tuned[name] = value
+    if trial.failure_reason is not None:
+        summary.failure_reason = trial.failure_reason
+    summary.objective_status = OBJECTIVE_STATUS_VALUES[trial.objective_status]
     if trial.objective_value is not None:
         final = summary.final_hyper_parameter_tuning_job_objective_metric
         final.metric_name = metric_name
         final.value = trial.objective_value
-    return summary
 
 
 def status_counters(
@@ -104,26 +128,29 @@ def objective_counters(
 def tuning_job_event(state: JobState) -> event_pb2.WatchHyperParameterTuningJobResponse:
     """Announce a tuning job's status and counters, as of its last change."""
     job, open_trials = state.job, len(state.trials)
-    changed = event_pb2.TuningJobChanged(
-        hyper_parameter_tuning_job_status=TUNING_STATUS_VALUES[job.status],
-        training_job_status_counters=status_counters(job.counters, open_trials),
-        objective_status_counters=objective_counters(job.counters, open_trials),
-        best_training_job=None if job.best is None else _summary_in(state.spec, job.best),
-        failure_reason=job.failure_reason or "",
-    )
-    at = timestamp(job.modified_at)
-    return event_pb2.WatchHyperParameterTuningJobResponse(at=at, tuning_job=changed)
+    event = event_pb2.WatchHyperParameterTuningJobResponse()
+    _put_time(event.at, job.modified_at)
+    changed = event.tuning_job
+    changed.hyper_parameter_tuning_job_status = TUNING_STATUS_VALUES[job.status]
+    changed.training_job_status_counters.CopyFrom(status_counters(job.counters, open_trials))
+    changed.objective_status_counters.CopyFrom(objective_counters(job.counters, open_trials))
+    if job.best is not None:
+        _summarise_in(state.spec, changed.best_training_job, job.best)
+    if job.failure_reason is not None:
+        changed.failure_reason = job.failure_reason
+    return event
 
 
 def training_job_event(
     spec: JobSpec, trial: Trial, at: datetime
 ) -> event_pb2.WatchHyperParameterTuningJobResponse:
     """Announce a training job's launch or its new status."""
-    changed = event_pb2.TrainingJobChanged(
-        summary=_summary_in(spec, trial),
-        secondary_status=SECONDARY_STATUS_VALUES[trial.secondary_status],
-    )
-    return event_pb2.WatchHyperParameterTuningJobResponse(at=timestamp(at), training_job=changed)
+    event = event_pb2.WatchHyperParameterTuningJobResponse()
+    _put_time(event.at, at)
+    changed = event.training_job
+    changed.secondary_status = SECONDARY_STATUS_VALUES[trial.secondary_status]
+    _summarise_in(spec, changed.summary, trial)
+    return event
 
 
 def metric_event(
@@ -144,8 +171,11 @@ def log_event(
     return event_pb2.WatchHyperParameterTuningJobResponse(at=timestamp(at), log=written)
 
 
-def _summary_in(spec: JobSpec, trial: Trial) -> tuning_job_pb2.HyperParameterTrainingJobSummary:
-    return training_job_summary(
+def _summarise_in(
+    spec: JobSpec, summary: tuning_job_pb2.HyperParameterTrainingJobSummary, trial: Trial
+) -> None:
+    _summarise(
+        summary,
         trial,
         tuning_job_name=spec.name,
         arn=spec.account.training_job_arn(trial.name),

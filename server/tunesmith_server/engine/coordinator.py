@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import AlreadyCompleted, Overloaded, StoreUnavailable
+from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.lifecycle import step
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.store.store import Commit, Store
@@ -48,6 +49,16 @@ class _Item:
     event: ev.Event
     request_id: str | None
     done: asyncio.Future[None] | None  # None: nobody waits for it
+
+
+@dataclass(slots=True)
+class _Decision:
+    """Hold what a group of events comes to, before it is durable."""
+
+    state: JobState
+    effects: list[fx.Effect]
+    decided: list[_Item]
+    refused: list[tuple[_Item, Exception]]
 
 
 class Coordinator:
@@ -127,51 +138,53 @@ class Coordinator:
             return _Item(ev.DeadlinePassed(), None, None)
 
     async def _decide(self, group: Sequence[_Item]) -> None:
-        state, now = self.state, self._clock()
-        effects: list[fx.Effect] = []
-        decided: list[_Item] = []
-        refused: list[tuple[_Item, Exception]] = []
-        for item in group:
-            try:
-                state, more = step(state, item.event, now)
-            except Exception as error:  # noqa: BLE001 - one event's error is that event's answer
-                refused.append((item, error))
-            else:
-                effects.extend(more)
-                decided.append(item)
+        decision = self._decision(group)
         try:
-            state = await self._make_durable(state, effects, decided)
+            state = await self._make_durable(decision)
         except Exception as error:  # noqa: BLE001 - reported to whoever waits, and logged there
             # Also what was refused: what it was refused for did not happen.
             for item in group:
                 self._fail(item, error)
-            await self._pause_after(decided, error)
+            await self._pause_after(group, error)
             return
-        for item, refusal in refused:
-            self._fail(item, refusal)
         changed, self.state = state is not self.state, state
-        for item in decided:
+        for item, refusal in decision.refused:
+            self._fail(item, refusal)
+        for item in decision.decided:
             self._finish(item)
-        for effect in effects:
+        for effect in decision.effects:
             if isinstance(effect, fx.Command):
                 self._actor.act(self, effect)
         if changed:
             self._actor.committed(self)
 
-    async def _make_durable(
-        self, state: JobState, effects: Iterable[fx.Effect], decided: Iterable[_Item]
-    ) -> JobState:
-        durable = _coalesced([effect for effect in effects if isinstance(effect, fx.Durable)])
+    def _decision(self, group: Iterable[_Item]) -> _Decision:
+        """Decide one event after the other; each is refused for itself."""
+        now = self._clock()
+        decision = _Decision(state=self.state, effects=[], decided=[], refused=[])
+        for item in group:
+            try:
+                decision.state, more = step(decision.state, item.event, now)
+            except Exception as error:  # noqa: BLE001 - one event's error is that event's answer
+                decision.refused.append((item, error))
+            else:
+                decision.effects.extend(more)
+                decision.decided.append(item)
+        return decision
+
+    async def _make_durable(self, decision: _Decision) -> JobState:
+        state = decision.state
+        durable = [effect for effect in decision.effects if isinstance(effect, fx.Durable)]
         if not durable and state.job == self.state.job:
             return state
         state = replace(state, job=replace(state.job, version=self.state.job.version + 1))
-        request_id = next((item.request_id for item in decided if item.request_id), None)
+        request_id = next((item.request_id for item in decision.decided if item.request_id), None)
         await self._store.commit(Commit(job=state.job, durable=durable, request_id=request_id))
         return state
 
-    async def _pause_after(self, decided: Sequence[_Item], error: Exception) -> None:
+    async def _pause_after(self, group: Iterable[_Item], error: Exception) -> None:
         """Keep a deadline that could not be written from spinning."""
-        if any(isinstance(item.event, ev.DeadlinePassed) for item in decided):
+        if any(isinstance(item.event, ev.DeadlinePassed) for item in group):
             logger.warning("%s: %s; trying again", self.name, error)
             await asyncio.sleep(_RETRY_PAUSE_S)
 
@@ -194,24 +207,3 @@ class Coordinator:
     def _fail(item: _Item, error: Exception) -> None:
         if item.done is not None and not item.done.done():
             item.done.set_exception(error)
-
-
-def _coalesced(durable: Sequence[fx.Durable]) -> list[fx.Durable]:
-    """Write each trial once, in its last state and before what refers to it.
-
-    How the tuning job stands is told once, too.
-    """
-    latest: dict[str, fx.SaveTrial] = {}
-    rest: list[fx.Durable] = []
-    last_state = next((e for e in reversed(durable) if isinstance(e, fx.AnnounceState)), None)
-    for effect in durable:
-        if isinstance(effect, fx.AnnounceState) and effect is not last_state:
-            continue
-        if isinstance(effect, fx.SaveTrial):
-            known = latest.get(effect.trial.name)
-            if known is not None and known.is_new and not effect.is_new:
-                effect = replace(effect, is_new=True)  # noqa: PLW2901 - the same, still unwritten
-            latest[effect.trial.name] = effect
-        else:
-            rest.append(effect)
-    return [*latest.values(), *rest]

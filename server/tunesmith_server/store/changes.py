@@ -1,4 +1,4 @@
-"""What the store writes: each function is one write, all or nothing, run by the writer thread."""
+"""What the store writes: each function is all or nothing, and run by the writer thread."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import (
     Announce,
     AnnounceState,
     DropMeasurements,
-    Durable,
     SaveMeasurement,
     SaveTrial,
 )
@@ -22,7 +22,7 @@ from tunesmith_server.domain.errors import (
     ResourceLimitExceeded,
     ResourceNotFound,
 )
-from tunesmith_server.domain.names import TRAINING_JOB_RESOURCE, TUNING_JOB_RESOURCE
+from tunesmith_server.domain.tuning_job import TuningJob
 from tunesmith_server.domain.views import tuning_job_event
 from tunesmith_server.store import reading, rows
 from tunesmith_server.store.database import Database, Value
@@ -60,11 +60,13 @@ def create_job(database: Database, new: NewJob) -> StoredJob:
         )
     job_id: int = row["job_id"]
     _put_tags(database, new.arn, new.tags)
-    events = [rows.event_values(job_id, None, event) for event in new.events]
-    database.insert("insert_events", events)
-    if new.request_id is not None:
-        _note_request(
-            database,
+    events = [
+        (*rows.event_values(job_id, None, event), place) for place, event in enumerate(new.events)
+    ]
+    database.write_rows("insert_events", events)
+    if new.request_id is not None:  # it was not used before, which was looked at
+        database.run(
+            "insert_request",
             request_id=new.request_id,
             operation=_CREATE,
             resource=name,
@@ -96,141 +98,122 @@ def _used(request_id: str | None, by: str) -> Conflict:
     )
 
 
-def _note_request(
-    database: Database,
-    *,
-    request_id: str,
-    operation: str,
-    resource: str,
-    job_id: int,
-    digest: bytes | None,
-    requested_at: int,
-) -> None:
+def apply(database: Database, commits: Sequence[Commit]) -> None:
+    """Apply changes of different tuning jobs together.
+
+    Each kind of row is written by a few statements, however many changes there are: Python's lock
+    is let go of at every statement, and a busy event loop gives it back after 5 ms.
+
+    Raises:
+        Conflict: One of them is not on the version that it was decided on, or an item of it was
+            written before; what has been written of them is to be rolled back.
+    """
+    together = _Rows()
+    for commit in commits:
+        together.add(commit)
+    together.write(database)
+    for commit in commits:
+        if commit.request_id is not None:
+            _note_commit(database, commit.job, commit.request_id)
+
+
+class _Rows:
+    """Collect the rows of changes, and write them kind by kind."""
+
+    def __init__(self) -> None:
+        self._jobs: list[TuningJob] = []
+        self._new_trials: list[Sequence[Value]] = []
+        self._new_names: list[Sequence[Value]] = []
+        self._trials: list[Sequence[Value]] = []
+        self._dropped: list[tuple[int, str]] = []
+        self._measurements: list[Sequence[Value]] = []
+        self._events: list[Sequence[Value]] = []
+
+    def add(self, commit: Commit) -> None:
+        """Take in a change of a tuning job of which there is none yet."""
+        job_id = commit.job.job_id
+        self._jobs.append(commit.job)
+        new: dict[str, SaveTrial] = {}
+        known: dict[str, SaveTrial] = {}
+        measured: list[SaveMeasurement] = []
+        # Of several in one change the last one tells all.
+        last_state = next(
+            (e for e in reversed(commit.durable) if isinstance(e, AnnounceState)), None
+        )
+        for durable in commit.durable:
+            match durable:
+                case SaveTrial():
+                    name = durable.trial.name
+                    (new if durable.is_new or name in new else known)[name] = durable
+                case SaveMeasurement():
+                    measured.append(durable)
+                case DropMeasurements():
+                    name = durable.trial_name
+                    self._dropped.append((job_id, name))
+                    measured = [each for each in measured if each.trial_name != name]
+                case Announce():
+                    self._add_event(job_id, durable.trial_name, durable.message)
+                case AnnounceState():
+                    if durable is last_state:
+                        self._add_event(job_id, None, tuning_job_event(durable.state))
+                case _:
+                    assert_never(durable)
+        self._new_trials += [rows.new_trial_values(job_id, save.trial) for save in new.values()]
+        self._new_names += [(name,) for name in new]
+        self._trials += [rows.trial_values(job_id, save.trial) for save in known.values()]
+        self._measurements += [rows.measurement_values(job_id, each) for each in measured]
+
+    def write(self, database: Database) -> None:
+        """Write all, in an order in which what is referred to comes first.
+
+        Raises:
+            Conflict: As ``apply`` says.
+        """
+        self._write(database, "insert_trials", self._new_trials)
+        database.write_rows("inherit_tags", self._new_names)
+        self._write(database, "update_trials", self._trials)
+        self._write(database, "update_jobs", [rows.job_values(job) for job in self._jobs])
+        database.write_rows("move_jobs", [rows.job_status_values(job) for job in self._jobs])
+        for job_id, name in self._dropped:
+            row = database.one("trial_id", job_id=job_id, name=name)
+            if row is None:
+                raise self._conflict("drop_measurements")
+            database.run("drop_measurements", training_job_id=row["training_job_id"])
+        self._write(database, "insert_measurements", self._measurements)
+        self._write(database, "insert_events", self._events)
+
+    def _add_event(
+        self,
+        job_id: int,
+        trial_name: str | None,
+        message: event_pb2.WatchHyperParameterTuningJobResponse,
+    ) -> None:
+        place = len(self._events)
+        self._events.append((*rows.event_values(job_id, trial_name, message), place))
+
+    def _write(self, database: Database, name: str, values: Sequence[Sequence[Value]]) -> None:
+        if database.write_rows(name, values) != len(values):
+            raise self._conflict(name)
+
+    def _conflict(self, what: str) -> Conflict:
+        versions = ", ".join(f"number {job.job_id} at version {job.version}" for job in self._jobs)
+        return Conflict(
+            f"{what}: tuning job {versions} has changed or gone since the version before was read, "
+            f"or one of the training jobs has ended or is not its own; read it again and decide "
+            f"anew."
+        )
+
+
+def _note_commit(database: Database, job: TuningJob, request_id: str) -> None:
     noted = database.run(
-        "insert_request",
+        "insert_commit_request",
         request_id=request_id,
-        operation=operation,
-        resource=resource,
-        job_id=job_id,
-        digest=digest,
-        requested_at=requested_at,
+        operation=_COMMIT,
+        job_id=job.job_id,
+        requested_at=rows.from_time(job.modified_at),
     )
     if not noted:
         raise _used(request_id, reading.find_request(database, request_id) or "another request")
-
-
-def apply(database: Database, commit: Commit) -> None:
-    """Apply one change of a tuning job, if it is on the version that the change was decided on.
-
-    Raises:
-        Conflict: It is not, or an item of the change was written before.
-    """
-    job = commit.job
-    row = database.one("update_job", **rows.job_values(job))
-    if row is None:
-        raise Conflict(
-            f"Tuning job number {job.job_id} has changed or gone since version {job.version - 1} "
-            f"was read; read it again and decide anew."
-        )
-    change = _Change(database, job.job_id)
-    for durable in commit.durable:
-        change.write(durable)
-    change.finish()
-    best = None if job.best is None else job.best.name
-    database.run("set_best", job_id=job.job_id, best=best)
-    if commit.request_id is not None:
-        _note_request(
-            database,
-            request_id=commit.request_id,
-            operation=_COMMIT,
-            resource=row["name"],
-            job_id=job.job_id,
-            digest=None,
-            requested_at=rows.from_time(job.modified_at),
-        )
-
-
-class _Change:
-    """Write the durable effects of one change, in order; many of one kind at once."""
-
-    def __init__(self, database: Database, job_id: int) -> None:
-        self._database = database
-        self._job_id = job_id
-        # Row numbers of the trials met so far: most changes are about a single one.
-        self._trial_ids: dict[str, int] = {}
-        # Nothing that a change writes depends on these rows, except for dropping measurements.
-        self._events: list[Sequence[Value]] = []
-        self._measurements: list[Sequence[Value]] = []
-
-    def write(self, durable: Durable) -> None:
-        """Write one effect, or keep it for ``finish``."""
-        match durable:
-            case SaveTrial():
-                self._save_trial(durable)
-            case SaveMeasurement():
-                trial_id = self._trial_id(durable.trial_name)
-                self._measurements.append(rows.measurement_values(trial_id, durable))
-            case DropMeasurements():
-                self._drop_measurements(durable.trial_name)
-            case Announce():
-                about = durable.trial_name
-                about_id = None if about is None else self._trial_id(about)
-                values = rows.event_values(self._job_id, about_id, durable.message)
-                self._events.append(values)
-            case AnnounceState():
-                message = tuning_job_event(durable.state)
-                self._events.append(rows.event_values(self._job_id, None, message))
-            case _:
-                assert_never(durable)
-
-    def finish(self) -> None:
-        """Write what was kept."""
-        self._insert_measurements()
-        self._database.insert("insert_events", self._events)
-        self._events = []
-
-    def _insert_measurements(self) -> None:
-        self._database.insert("insert_measurements", self._measurements)
-        self._measurements = []
-
-    def _save_trial(self, save: SaveTrial) -> None:
-        trial = save.trial
-        if save.is_new:
-            row = self._database.one(
-                "insert_trial",
-                **rows.new_trial_values(trial),
-                job_id=self._job_id,
-                job_resource=TUNING_JOB_RESOURCE,
-                trial_resource=TRAINING_JOB_RESOURCE,
-            )
-        else:
-            row = self._database.one(
-                "update_trial", **rows.trial_values(trial), job_id=self._job_id
-            )
-        if row is None:
-            raise Conflict(
-                f"Training job {trial.name} has ended, or tuning job number {self._job_id} "
-                f"has none of that name; read it again and decide anew."
-            )
-        trial_id: int = row["training_job_id"]
-        self._trial_ids[trial.name] = trial_id
-        if save.is_new:
-            self._database.run("inherit_tags", training_job_id=trial_id)
-
-    def _drop_measurements(self, trial_name: str) -> None:
-        self._insert_measurements()  # those before are dropped too, those after are not
-        self._database.run("drop_measurements", training_job_id=self._trial_id(trial_name))
-
-    def _trial_id(self, name: str) -> int:
-        known = self._trial_ids.get(name)
-        if known is not None:
-            return known
-        row = self._database.one("trial_id", name=name, job_id=self._job_id)
-        if row is None:
-            raise Conflict(f"Tuning job number {self._job_id} has no training job {name}.")
-        trial_id: int = row["training_job_id"]
-        self._trial_ids[name] = trial_id
-        return trial_id
 
 
 def delete_job(database: Database, job_id: int, deleted_at: datetime) -> bool:

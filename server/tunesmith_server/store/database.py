@@ -16,9 +16,9 @@ Value = str | int | float | bytes | None
 
 #: STRICT tables came with 3.37, JSON in every build with 3.38.
 OLDEST_SQLITE: Final = (3, 38, 0)
-#: Statements that a connection keeps compiled: all of ours, with every form of the listings.
-_CACHED_STATEMENTS: Final = 128
-#: Rows that one statement inserts at most, a power of two; SQLite binds 32 766 values at most.
+#: Statements that a connection keeps compiled: all of ours, in every form that they take.
+_CACHED_STATEMENTS: Final = 256
+#: Rows that one statement writes at most, a power of two; SQLite binds 32 766 values at most.
 _ROWS_MAX: Final = 512
 
 
@@ -28,6 +28,7 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
+        self._for_rows: dict[tuple[str, int], str] = {}
 
     def all(self, name: str, /, **values: Value) -> list[sqlite3.Row]:
         """Run a statement and give all its rows."""
@@ -46,21 +47,27 @@ class Database:
         """Run a statement that gives no rows, and tell how many it changed."""
         return self._connection.execute(self._statements[name], values).rowcount
 
-    def insert(self, name: str, rows: Sequence[Sequence[Value]]) -> None:
-        """Run an insertion of any number of rows, which are numbered in their order.
+    def write_rows(self, name: str, rows: Sequence[Sequence[Value]]) -> int:
+        """Run a statement for any number of rows in their order, and tell how many it wrote.
 
-        Python's lock is let go of at every step of a statement, and a busy event loop gives it
-        back after 5 ms: a thousand rows inserted one by one would then take five seconds. The
-        rows of a statement are a power of two, so that there are few statements to compile.
+        The rows of a statement are a power of two, so that there are few statements to compile.
         """
-        done = 0
+        done = written = 0
         while done < len(rows):
             count = min(1 << ((len(rows) - done).bit_length() - 1), _ROWS_MAX)
-            places = f"({', '.join('?' * len(rows[done]))})"
-            sql = self._statements.filled(name, {"rows": ", ".join([places] * count)})
             values = [value for row in rows[done : done + count] for value in row]
-            self._connection.execute(sql, values)
+            sql = self._sql_for_rows(name, count, len(rows[done]))
+            written += self._connection.execute(sql, values).rowcount
             done += count
+        return written
+
+    def _sql_for_rows(self, name: str, count: int, width: int) -> str:
+        sql = self._for_rows.get((name, count))
+        if sql is None:
+            places = f"({', '.join('?' * width)})"
+            sql = self._statements.filled(name, {"rows": ", ".join([places] * count)})
+            self._for_rows[name, count] = sql
+        return sql
 
     def page(
         self, name: str, parts: Mapping[str, str], values: Mapping[str, Value]

@@ -18,6 +18,7 @@ from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import SaveMeasurement
 from tunesmith_server.domain.history import Outcome
+from tunesmith_server.domain.names import TRAINING_JOB_RESOURCE, TUNING_JOB_RESOURCE
 from tunesmith_server.domain.states import (
     ObjectiveStatus,
     SecondaryStatus,
@@ -68,27 +69,36 @@ def _to_time_or_none(microseconds: int | None) -> datetime | None:
 # --- tuning jobs ---------------------------------------------------------------------------
 
 
-def job_values(job: TuningJob) -> dict[str, Value]:
-    """Give what ``update_job`` writes."""
-    closing, counters = job.closing, job.counters
-    return {
-        "job_id": job.job_id,
-        "version": job.version,
-        "status": job.status.value,
-        "modified_at": from_time(job.modified_at),
-        "ended_at": _from_time_or_none(job.ended_at),
-        "failure_reason": job.failure_reason,
-        "launched": job.launched,
-        "exhausted": int(job.exhausted),
-        "closing_status": None if closing is None else closing.status.value,
-        "closing_reason": None if closing is None else closing.reason,
-        "completed": counters.completed,
-        "stopped": counters.stopped,
-        "retryable_error": counters.retryable_error,
-        "non_retryable_error": counters.non_retryable_error,
-        "objective_succeeded": counters.objective_succeeded,
-        "objective_failed": counters.objective_failed,
-    }
+def job_values(job: TuningJob) -> tuple[Value, ...]:
+    """Give what ``update_jobs`` writes."""
+    counters = job.counters
+    return (
+        job.job_id,
+        job.version,
+        from_time(job.modified_at),
+        job.launched,
+        int(job.exhausted),
+        counters.completed,
+        counters.stopped,
+        counters.retryable_error,
+        counters.non_retryable_error,
+        counters.objective_succeeded,
+        counters.objective_failed,
+        None if job.best is None else job.best.name,
+    )
+
+
+def job_status_values(job: TuningJob) -> tuple[Value, ...]:
+    """Give what ``move_jobs`` writes."""
+    closing = job.closing
+    return (
+        job.job_id,
+        job.status.value,
+        _from_time_or_none(job.ended_at),
+        job.failure_reason,
+        None if closing is None else closing.status.value,
+        None if closing is None else closing.reason,
+    )
 
 
 def stored_job(row: sqlite3.Row, best: Trial | None) -> StoredJob:
@@ -136,41 +146,44 @@ def _closing(row: sqlite3.Row) -> Closing | None:
 # --- training jobs -------------------------------------------------------------------------
 
 
-def trial_values(trial: Trial) -> dict[str, Value]:
-    """Give what ``update_trial`` writes."""
+def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
+    """Give what ``update_trials`` writes."""
     lease, kind = trial.lease, trial.failure_kind
-    return {
-        "name": trial.name,
-        "status": trial.status.value,
-        "secondary_status": trial.secondary_status.value,
-        "objective_status": trial.objective_status.value,
-        "modified_at": from_time(trial.modified_at),
-        "training_started_at": _from_time_or_none(trial.training_started_at),
-        "ended_at": _from_time_or_none(trial.ended_at),
-        "transitions": _from_transitions(trial.transitions),
-        "metrics": _from_metrics(trial.metrics),
-        "lease_token": trial.lease_token,
-        "lease_runner_name": None if lease is None else lease.runner_name,
-        "lease_instance_id": None if lease is None else lease.instance_id,
-        "reported_sequence": trial.reported_sequence,
-        "stop_requested": int(trial.stop_requested),
-        "objective_value": trial.objective_value,
-        "failure_kind": None if kind is None else kind.value,
-        "failure_reason": trial.failure_reason,
-        "model_artifacts_uri": trial.model_artifacts_uri,
-        "completion_id": trial.completion_id,
-    }
+    return (
+        job_id,
+        trial.name,
+        trial.status.value,
+        trial.secondary_status.value,
+        trial.objective_status.value,
+        from_time(trial.modified_at),
+        _from_time_or_none(trial.training_started_at),
+        _from_time_or_none(trial.ended_at),
+        _from_transitions(trial.transitions),
+        _from_metrics(trial.metrics),
+        trial.lease_token,
+        None if lease is None else lease.runner_name,
+        None if lease is None else lease.instance_id,
+        trial.reported_sequence,
+        int(trial.stop_requested),
+        trial.objective_value,
+        None if kind is None else kind.value,
+        trial.failure_reason,
+        trial.model_artifacts_uri,
+        trial.completion_id,
+    )
 
 
-def new_trial_values(trial: Trial) -> dict[str, Value]:
-    """Give what ``insert_trial`` writes, the ARN's parts aside."""
-    return {
-        **trial_values(trial),
-        "launch_index": trial.index,
-        "definition_name": trial.definition_name,
-        "parameters": json.dumps(dict(trial.parameters)),
-        "created_at": from_time(trial.created_at),
-    }
+def new_trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
+    """Give what ``insert_trials`` writes: what ``update_trials`` does, and what never changes."""
+    return (
+        *trial_values(job_id, trial),
+        trial.index,
+        trial.definition_name,
+        json.dumps(dict(trial.parameters)),
+        from_time(trial.created_at),
+        f":{TUNING_JOB_RESOURCE}/",
+        f":{TRAINING_JOB_RESOURCE}/",
+    )
 
 
 def trial(row: sqlite3.Row) -> Trial:
@@ -207,10 +220,11 @@ def to_parameters(text: str) -> dict[str, str]:
     return parameters
 
 
-def measurement_values(training_job_id: int, saved: SaveMeasurement) -> tuple[Value, ...]:
+def measurement_values(job_id: int, saved: SaveMeasurement) -> tuple[Value, ...]:
     """Give what ``insert_measurements`` writes."""
     return (
-        training_job_id,
+        job_id,
+        saved.trial_name,
         saved.lease_token,
         saved.sequence,
         saved.metric_name,
@@ -299,7 +313,7 @@ def _to_metrics(text: str) -> dict[str, Measurement]:
 
 
 def event_values(
-    job_id: int, training_job_id: int | None, event: event_pb2.WatchHyperParameterTuningJobResponse
+    job_id: int, trial_name: str | None, event: event_pb2.WatchHyperParameterTuningJobResponse
 ) -> tuple[Value, ...]:
     """Give what ``insert_events`` writes.
 
@@ -309,7 +323,7 @@ def event_values(
     about = event.WhichOneof("event")
     if about is None:
         raise ValueError(f"an event needs one of {', '.join(_EVENT_KINDS)}")
-    return job_id, training_job_id, _EVENT_KINDS[about], event.SerializeToString()
+    return job_id, trial_name, _EVENT_KINDS[about], event.SerializeToString()
 
 
 def kind_values(kinds: Collection[event_pb2.WatchEventKind.ValueType]) -> dict[str, Value]:

@@ -99,7 +99,7 @@ class SqliteStore:
 
     async def commit(self, commit: Commit) -> None:
         """Apply one change of a tuning job."""
-        await self._writer.apply(lambda db: changes.apply(db, commit))
+        await self._writer.commit(commit)
 
     async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
         """Hide a tuning job and free its name."""

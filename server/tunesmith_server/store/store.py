@@ -97,7 +97,8 @@ class Commit:
 
     Attributes:
         job: The tuning job's new state; its ``version`` is the new one, one above the stored.
-        durable: What else is written, in order.
+        durable: What else is written, in order. Of several states of one training job only the
+            last one is written, and of several of the tuning job only the last one announced.
         request_id: Idempotency key of the call that caused the change, if it had one.
     """
 

@@ -1,8 +1,10 @@
 """The one thread that writes, with group commit.
 
 Syncing the disk is what a commit costs. Everything that was queued while the last group was being
-synced is therefore committed together; each write has a savepoint of its own, so that one which
-is refused leaves the others alone. Callers are answered after COMMIT has returned, not before.
+synced is therefore committed together. The changes of tuning jobs in it are written with the same
+few statements; when one of them is refused, and for all other writes, each has a savepoint of its
+own, so that one which is refused leaves the others alone. Callers are answered after COMMIT has
+returned, not before.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from datetime import timedelta
 from typing import Final, Generic, Protocol, TypeVar
 
 from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
+from tunesmith_server.store import changes
 from tunesmith_server.store.database import Database
+from tunesmith_server.store.store import Commit
 
 Result = TypeVar("Result")
 
@@ -55,7 +59,7 @@ class _Write(Generic[Result]):
         self._error: Exception | None = None
 
     def attempt(self, database: Database) -> None:
-        self._results.append(self._change(database))
+        self._results = [self._change(database)]
 
     def fail(self, error: Exception) -> None:
         self._error = error
@@ -67,6 +71,18 @@ class _Write(Generic[Result]):
             self._future.set_exception(self._error)
         else:
             self._future.set_result(self._results[0])
+
+
+class _CommitWrite(_Write[None]):
+    """Hold a change of a tuning job, which may be written together with others'."""
+
+    def __init__(self, commit: Commit, future: asyncio.Future[None]) -> None:
+        super().__init__(lambda database: changes.apply(database, [commit]), future)
+        self.commit = commit
+
+    def note_written(self) -> None:
+        """Take note that it was written, together with others."""
+        self._results = [None]
 
 
 class Writer:
@@ -98,8 +114,23 @@ class Writer:
             Overloaded: Too many writes wait.
             StoreUnavailable: The change could not be made durable, or the store is closed.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Write(change, future))
+        return await future
+
+    async def commit(self, commit: Commit) -> None:
+        """Queue a change of a tuning job and return once it is durable, as ``apply`` does.
+
+        Raises:
+            Conflict: It is not on the version that it was decided on.
+            Overloaded: Too many writes wait.
+            StoreUnavailable: The change could not be made durable, or the store is closed.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._enqueue(_CommitWrite(commit, future))
+        await future
+
+    def _enqueue(self, write: _Queued) -> None:
         with self._wake:
             if self._closing:
                 raise StoreUnavailable("The change was not made: the store is closed.")
@@ -108,11 +139,10 @@ class Writer:
                     f"The change was not made: {len(self._queue)} others wait for the disk.",
                     retry_after=RETRY_AFTER,
                 )
-            self._queue.append(_Write(change, future))
+            self._queue.append(write)
         # Woken only after what else is ready on the loop has run: callers who were answered
         # together come back together, and would else be split into the first and the others.
-        loop.call_soon(self._notify)
-        return await future
+        write.loop.call_soon(self._notify)
 
     def _notify(self) -> None:
         with self._wake:
@@ -146,7 +176,7 @@ class Writer:
             if self._database.in_transaction:
                 self._database.control("ROLLBACK")  # that of the last group did not succeed
             self._database.control("BEGIN IMMEDIATE")
-            for write in group:
+            for write in self._not_written_together(group):
                 self._attempt(write)
             self._database.control("COMMIT")
         except sqlite3.Error as error:
@@ -154,6 +184,27 @@ class Writer:
             for write in group:
                 # Also those that were refused: what they were refused for did not happen.
                 write.fail(StoreUnavailable(f"The change was not made: {error}."))
+
+    def _not_written_together(self, group: Sequence[_Queued]) -> Sequence[_Queued]:
+        """Write the changes of different tuning jobs at once; give what is left to write.
+
+        Raises:
+            sqlite3.Error: The database or the disk fails, and with it the group.
+        """
+        together = [write for write in group if isinstance(write, _CommitWrite)]
+        if len({write.commit.job.job_id for write in together}) < len(together):
+            return group
+        try:
+            changes.apply(self._database, [write.commit for write in together])
+        except Exception as error:
+            if _fails_the_group(error):
+                raise
+            self._database.control("ROLLBACK")
+            self._database.control("BEGIN IMMEDIATE")
+            return group
+        for write in together:
+            write.note_written()
+        return [write for write in group if not isinstance(write, _CommitWrite)]
 
     def _attempt(self, write: _Queued) -> None:
         """Carry out one write; what it is refused for stays its own affair.

@@ -86,7 +86,7 @@ async def test_events_that_wait_for_a_commit_are_committed_together() -> None:
 
         assert len(b.store.commits) == 3
         together = b.store.commits[-1]
-        assert _trials_saved(together.durable) == [b.name(1), b.name(0)]
+        assert _trials_saved(together.durable) == [b.name(1), b.name(0), b.name(0)]
         assert [commit.job.version for commit in b.store.commits] == [1, 2, 3]
 
 
@@ -142,7 +142,7 @@ async def test_a_refused_event_fails_alone() -> None:
         assert trial.secondary_status is SecondaryStatus.STARTING
 
 
-async def test_a_trial_that_changes_twice_in_a_group_is_written_once_and_still_new() -> None:
+async def test_a_trial_that_is_launched_and_ends_in_one_group_is_both_in_its_commit() -> None:
     async with bench(job_spec(jobs=2, parallel=2)) as b:
         # Both are there before the loop gets to look.
         arrived = b.coordinator.post(suggested("3", "4"))
@@ -151,8 +151,9 @@ async def test_a_trial_that_changes_twice_in_a_group_is_written_once_and_still_n
         (commit,) = b.store.commits
         saved = [effect for effect in commit.durable if isinstance(effect, fx.SaveTrial)]
         assert [(save.is_new, save.trial.secondary_status) for save in saved] == [
-            (True, SecondaryStatus.STOPPED)
-        ] * 2
+            *[(True, SecondaryStatus.PENDING)] * 2,
+            *[(False, SecondaryStatus.STOPPED)] * 2,
+        ]
 
 
 async def test_every_request_id_is_recorded() -> None:

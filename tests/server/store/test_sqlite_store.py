@@ -105,6 +105,64 @@ async def test_what_is_queued_meanwhile_is_one_group_and_a_refused_write_stays_a
     assert await sqlite_store.job("bad") is None
 
 
+async def test_changes_of_many_tuning_jobs_in_a_group_are_few_statements(
+    sqlite_store: SqliteStore,
+) -> None:
+    jobs = [await sqlite_store.create_job(new_job(f"j-{number}")) for number in range(64)]
+    statements: list[str] = []
+    connection = sqlite_store._writer._database._connection
+    async with busy(sqlite_store):
+        connection.set_trace_callback(statements.append)
+        await queued(
+            *(
+                sqlite_store.commit(
+                    changed(
+                        job,
+                        SaveTrial(trial=samples.new_trial(f"t-{number}"), is_new=True),
+                        samples.measured(f"t-{number}", 1, number / 7),
+                        Announce(message=samples.about(f"t-{number}"), trial_name=f"t-{number}"),
+                    )
+                )
+                for number, job in enumerate(jobs)
+            )
+        )
+    await sqlite_store.create_job(new_job("last"))  # after them
+    connection.set_trace_callback(None)
+    assert len(statements) < 20
+    for number, job in enumerate(jobs):
+        name = f"t-{number}"
+        assert [value for _, _, value, _ in await sqlite_store.measurements(name)] == [number / 7]
+        events = await sqlite_store.events(job.job.job_id, after=0, limit=9)
+        assert samples.lines(events) == [name]
+        assert (await existing(sqlite_store, f"j-{number}")).in_progress == 1
+
+
+async def test_one_change_of_many_in_a_group_is_refused_alone(sqlite_store: SqliteStore) -> None:
+    trial = samples.new_trial("t-1")
+    stale = await samples.with_trials(sqlite_store, "stale", [trial])
+    await sqlite_store.commit(changed(stale))
+    good, twice, foreign, last = [
+        await sqlite_store.create_job(new_job(name))
+        for name in ("good", "twice", "foreign", "last")
+    ]
+    async with busy(sqlite_store):
+        tasks = await queued(
+            sqlite_store.commit(changed(good, request_id="key")),
+            sqlite_store.commit(changed(stale)),
+            sqlite_store.commit(changed(twice)),
+            sqlite_store.commit(changed(twice)),
+            sqlite_store.commit(changed(foreign, SaveTrial(trial=trial))),
+            sqlite_store.commit(changed(last, request_id="key")),
+        )
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [isinstance(result, Conflict) for result in results]
+    assert refused == [False, True, False, True, True, True]
+    versions = [(await existing(sqlite_store, name)).job.version for name in ("good", "twice")]
+    assert versions == [1, 1]
+    assert (await existing(sqlite_store, "last")).job.version == 0
+    assert await sqlite_store.find_request("key") == "commit/good"
+
+
 async def test_a_thousand_values_of_one_commit_are_few_statements(
     sqlite_store: SqliteStore,
 ) -> None:

@@ -42,6 +42,20 @@ def test_every_statement_compiles_and_none_scans_a_table(database: sqlite3.Conne
         assert not scans, name
 
 
+@pytest.mark.parametrize("count", [1, 2, 512])
+def test_what_is_written_row_by_row_scans_nothing_but_its_rows(
+    database: sqlite3.Connection, count: int
+) -> None:
+    statements = load_statements()
+    for name in [name for name, sql in statements.items() if "{rows}" in sql]:
+        width = max(map(int, re.findall(r"column(\d+)", statements[name])))
+        rows = ", ".join([f"({', '.join('?' * width)})"] * count)
+        sql = "EXPLAIN QUERY PLAN " + statements.filled(name, {"rows": rows})
+        steps = [row[3] for row in database.execute(sql, [None] * width * count)]
+        scans = [step for step in steps if step.startswith("SCAN")]
+        assert all(re.match(r"SCAN (new|\(subquery|\d* ?CONSTANT)", step) for step in scans), name
+
+
 def test_exactly_the_statements_that_exist_are_used() -> None:
     used = set()
     for file in Path(*tunesmith_server.store.__path__).glob("*.py"):

@@ -11,12 +11,14 @@ from datetime import timedelta
 
 import pytest
 
+from tests.server.domain.job_specs import job_spec
 from tests.server.domain.outcomes import outcome_of
 from tests.server.store import samples
 from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain.effects import (
     Announce,
+    AnnounceState,
     DropMeasurements,
     SaveTrial,
 )
@@ -26,6 +28,7 @@ from tunesmith_server.domain.errors import (
     StoreUnavailable,
 )
 from tunesmith_server.domain.states import TuningJobStatus
+from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.store.store import Store, StoredJob
 
 # --- creating ---------------------------------------------------------------------------------
@@ -231,6 +234,29 @@ async def test_dropping_measurements_spares_those_that_come_after_it(store: Stor
         )
     )
     assert [value for _, _, value, _ in await store.measurements("digits-001")] == [0.2]
+
+
+async def test_of_several_states_in_one_change_the_last_is_kept(store: Store) -> None:
+    stored = await store.create_job(new_job("digits"))
+    spec = job_spec()
+    trial = samples.new_trial("digits-001")
+    ended = samples.ended_trial(trial, objective=0.5, at=NOW)
+    await store.commit(
+        changed(
+            stored,
+            SaveTrial(trial=trial, is_new=True),
+            AnnounceState(state=JobState(spec=spec, job=stored.job, trials={trial.name: trial})),
+            Announce(message=about("between")),
+            SaveTrial(trial=ended),
+            AnnounceState(state=JobState(spec=spec, job=stored.job)),
+        )
+    )
+    kept = await store.trial("digits-001")
+    assert kept is not None
+    assert kept.trial == ended
+    between, state = await store.events(stored.job.job_id, after=0, limit=9)
+    assert between.log.lines == ["between"]
+    assert state.tuning_job.training_job_status_counters.in_progress == 0
 
 
 async def test_a_training_job_name_is_taken_in_any_case_and_across_tuning_jobs(

@@ -22,10 +22,10 @@ DELETE FROM tags WHERE arn = :arn AND key = :key
 DELETE FROM tags WHERE arn = :arn
 
 -- name: inherit_tags
--- Give a training job the tags that its tuning job has now.
+-- Give training jobs the tags that their tuning jobs have now; database.py fills in the rows.
 INSERT INTO tags (arn, key, value)
 SELECT trial.arn, tag.key, tag.value
-FROM training_jobs AS trial
-JOIN tuning_jobs AS job USING (job_id)
-JOIN tags AS tag ON tag.arn = job.arn
-WHERE trial.training_job_id = :training_job_id
+FROM (VALUES {rows}) AS new
+CROSS JOIN training_jobs AS trial ON trial.name = new.column1
+CROSS JOIN tuning_jobs AS job ON job.job_id = trial.job_id
+CROSS JOIN tags AS tag ON tag.arn = job.arn

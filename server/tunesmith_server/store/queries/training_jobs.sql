@@ -1,47 +1,57 @@
--- name: insert_trial
--- Write a new training job; its ARN is its tuning job's with another resource.
+-- name: insert_trials
+-- Write new training jobs; the ARN of one is its tuning job's with another resource. database.py
+-- fills in the rows.
 INSERT INTO training_jobs (
-    job_id, name, arn, launch_index, definition_name, parameters, status, secondary_status,
-    objective_status, created_at, modified_at, training_started_at, ended_at, transitions, metrics,
-    lease_token, lease_runner_name, lease_instance_id, reported_sequence, stop_requested,
-    objective_value, failure_kind, failure_reason, model_artifacts_uri, completion_id
+    job_id, name, status, secondary_status, objective_status, modified_at, training_started_at,
+    ended_at, transitions, metrics, lease_token, lease_runner_name, lease_instance_id,
+    reported_sequence, stop_requested, objective_value, failure_kind, failure_reason,
+    model_artifacts_uri, completion_id, launch_index, definition_name, parameters, created_at, arn
 )
 SELECT
-    job.job_id,
-    :name,
-    substr(job.arn, 1, instr(job.arn, ':' || :job_resource || '/'))
-        || :trial_resource || '/' || lower(:name),
-    :launch_index, :definition_name, :parameters, :status, :secondary_status, :objective_status,
-    :created_at, :modified_at, :training_started_at, :ended_at, :transitions, :metrics,
-    :lease_token, :lease_runner_name, :lease_instance_id, :reported_sequence, :stop_requested,
-    :objective_value, :failure_kind, :failure_reason, :model_artifacts_uri, :completion_id
-FROM tuning_jobs AS job
-WHERE job.job_id = :job_id
-RETURNING training_job_id
+    new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7,
+    new.column8, new.column9, new.column10, new.column11, new.column12, new.column13,
+    new.column14, new.column15, new.column16, new.column17, new.column18, new.column19,
+    new.column20, new.column21, new.column22, new.column23, new.column24,
+    substr(job.arn, 1, instr(job.arn, new.column25) - 1) || new.column26 || lower(new.column2)
+FROM (VALUES {rows}) AS new
+CROSS JOIN tuning_jobs AS job ON job.job_id = new.column1
 
--- name: update_trial
--- Write a training job's new state, unless it has ended.
+-- name: update_trials
+-- Write training jobs' new states, of those that have not ended; database.py fills in the rows.
 UPDATE training_jobs
-SET status = :status,
-    secondary_status = :secondary_status,
-    objective_status = :objective_status,
-    modified_at = :modified_at,
-    training_started_at = :training_started_at,
-    ended_at = :ended_at,
-    transitions = :transitions,
-    metrics = :metrics,
-    lease_token = :lease_token,
-    lease_runner_name = :lease_runner_name,
-    lease_instance_id = :lease_instance_id,
-    reported_sequence = :reported_sequence,
-    stop_requested = :stop_requested,
-    objective_value = :objective_value,
-    failure_kind = :failure_kind,
-    failure_reason = :failure_reason,
-    model_artifacts_uri = :model_artifacts_uri,
-    completion_id = :completion_id
-WHERE name = :name AND job_id = :job_id AND ended_at IS NULL
-RETURNING training_job_id
+SET status = new.status,
+    secondary_status = new.secondary_status,
+    objective_status = new.objective_status,
+    modified_at = new.modified_at,
+    training_started_at = new.training_started_at,
+    ended_at = new.ended_at,
+    transitions = new.transitions,
+    metrics = new.metrics,
+    lease_token = new.lease_token,
+    lease_runner_name = new.lease_runner_name,
+    lease_instance_id = new.lease_instance_id,
+    reported_sequence = new.reported_sequence,
+    stop_requested = new.stop_requested,
+    objective_value = new.objective_value,
+    failure_kind = new.failure_kind,
+    failure_reason = new.failure_reason,
+    model_artifacts_uri = new.model_artifacts_uri,
+    completion_id = new.completion_id
+FROM (
+    SELECT
+        column1 AS job_id, column2 AS name, column3 AS status, column4 AS secondary_status,
+        column5 AS objective_status, column6 AS modified_at, column7 AS training_started_at,
+        column8 AS ended_at, column9 AS transitions, column10 AS metrics,
+        column11 AS lease_token, column12 AS lease_runner_name, column13 AS lease_instance_id,
+        column14 AS reported_sequence, column15 AS stop_requested, column16 AS objective_value,
+        column17 AS failure_kind, column18 AS failure_reason, column19 AS model_artifacts_uri,
+        column20 AS completion_id
+    FROM (VALUES {rows})
+) AS new
+WHERE
+    training_jobs.name = new.name
+    AND training_jobs.job_id = new.job_id
+    AND training_jobs.ended_at IS NULL
 
 -- name: trial_id
 -- Find the row of one of a tuning job's training jobs.
@@ -93,11 +103,15 @@ ORDER BY {key} {direction}, trial.name {direction}
 LIMIT :limit
 
 -- name: insert_measurements
--- Add values of metrics. changes.py fills in the rows' places.
+-- Add values of metrics; database.py fills in the rows.
 INSERT INTO measurements (
     training_job_id, lease_token, sequence, metric_name, step, value, measured_at
 )
-VALUES {rows}
+SELECT
+    trial.training_job_id, new.column3, new.column4, new.column5, new.column6, new.column7,
+    new.column8
+FROM (VALUES {rows}) AS new
+CROSS JOIN training_jobs AS trial ON trial.name = new.column2 AND trial.job_id = new.column1
 
 -- name: drop_measurements
 -- Forget all that a training job measured.

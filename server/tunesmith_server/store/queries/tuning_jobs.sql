@@ -5,32 +5,57 @@ VALUES (:name, :arn, :request, :seed, 0, 'InProgress', :created_at, :created_at)
 ON CONFLICT DO NOTHING
 RETURNING job_id
 
--- name: update_job
--- Apply a change to a tuning job that is on the version before it.
+-- name: update_jobs
+-- Apply changes to tuning jobs that are on the version before; database.py fills in the rows.
 UPDATE tuning_jobs
-SET version = :version,
-    status = :status,
-    modified_at = :modified_at,
-    ended_at = :ended_at,
-    failure_reason = :failure_reason,
-    launched = :launched,
-    exhausted = :exhausted,
-    closing_status = :closing_status,
-    closing_reason = :closing_reason,
-    completed = :completed,
-    stopped = :stopped,
-    retryable_error = :retryable_error,
-    non_retryable_error = :non_retryable_error,
-    objective_succeeded = :objective_succeeded,
-    objective_failed = :objective_failed
-WHERE job_id = :job_id AND version = :version - 1 AND deleted_at IS NULL
-RETURNING name
+SET version = new.version,
+    modified_at = new.modified_at,
+    launched = new.launched,
+    exhausted = new.exhausted,
+    completed = new.completed,
+    stopped = new.stopped,
+    retryable_error = new.retryable_error,
+    non_retryable_error = new.non_retryable_error,
+    objective_succeeded = new.objective_succeeded,
+    objective_failed = new.objective_failed,
+    best_training_job_name = new.best_training_job_name
+FROM (
+    SELECT
+        column1 AS job_id, column2 AS version, column3 AS modified_at, column4 AS launched,
+        column5 AS exhausted, column6 AS completed, column7 AS stopped,
+        column8 AS retryable_error, column9 AS non_retryable_error,
+        column10 AS objective_succeeded, column11 AS objective_failed,
+        column12 AS best_training_job_name
+    FROM (VALUES {rows})
+) AS new
+WHERE
+    tuning_jobs.job_id = new.job_id
+    AND tuning_jobs.version = new.version - 1
+    AND tuning_jobs.deleted_at IS NULL
 
--- name: set_best
--- Point a tuning job at its best training job, which must be written by then.
+-- name: move_jobs
+-- Write how tuning jobs stand and end where that has changed: what is left alone costs no index.
 UPDATE tuning_jobs
-SET best_training_job_name = :best
-WHERE job_id = :job_id AND best_training_job_name IS NOT :best
+SET status = new.status,
+    ended_at = new.ended_at,
+    failure_reason = new.failure_reason,
+    closing_status = new.closing_status,
+    closing_reason = new.closing_reason
+FROM (
+    SELECT
+        column1 AS job_id, column2 AS status, column3 AS ended_at, column4 AS failure_reason,
+        column5 AS closing_status, column6 AS closing_reason
+    FROM (VALUES {rows})
+) AS new
+WHERE
+    tuning_jobs.job_id = new.job_id
+    AND (
+        tuning_jobs.status <> new.status
+        OR tuning_jobs.ended_at IS NOT new.ended_at
+        OR tuning_jobs.failure_reason IS NOT new.failure_reason
+        OR tuning_jobs.closing_status IS NOT new.closing_status
+        OR tuning_jobs.closing_reason IS NOT new.closing_reason
+    )
 
 -- name: delete_job
 -- Hide a tuning job that is not hidden yet.
