@@ -92,12 +92,17 @@ class Optimizer:
         """Give the configurations that were asked for and not told, oldest first."""
         return list(self._pending.values())
 
-    def ask(self, count: int = 1, *, quasi_random: bool = False) -> list[Configuration]:
+    def ask(
+        self, count: int = 1, *, quasi_random: bool = False, growth: int | None = None
+    ) -> list[Configuration]:
         """Suggest new configurations, which are pending from then on.
 
         Args:
             count: How many; each is chosen with those before it pending.
             quasi_random: Do without the surrogate, and so without its compiled kernels.
+            growth: Fit the surrogate at most once, when the history has grown by one ``growth``-th
+                since the last fit, instead of by ``Settings.fit``: quicker, and the suggestions
+                are no longer a function of the history alone. At least 1.
 
         Returns:
             ``count`` distinct configurations that were never known before; fewer if no more are
@@ -105,14 +110,17 @@ class Optimizer:
 
         Raises:
             SpaceExhausted: None is left.
+            ValueError: ``growth`` is out of range.
 
         Cost: for each, what `Surrogate.follow` has to take in, and a search: with w the lesser of n and
         ``window``, w²m + 3wmd flops for m candidates, and the climbs; quasi-random ones d draws.
         """
+        if growth is not None and growth < 1:
+            raise ValueError(f"growth must be at least 1, not {growth}")
         asked: list[Configuration] = []
         for _ in range(count):
             try:
-                configuration = self._suggest(quasi_random=quasi_random)
+                configuration = self._suggest(quasi_random=quasi_random, growth=growth)
             except SpaceExhausted:
                 if asked:
                     break
@@ -186,23 +194,23 @@ class Optimizer:
     def _row(self, configuration: Configuration) -> _Row:
         return tuple(configuration[name] for name in self.space.names)
 
-    def _suggest(self, *, quasi_random: bool) -> Configuration:
+    def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
         first = len(self._known) < self._settings.initial
         if quasi_random or first or not np.isfinite(self._values).any():
             return self._unknown()
         with on_one_thread():
-            points = self._promising()
+            points = self._promising(growth)
         for point in points:
             (configuration,) = from_unit(self.space, point[None])
             if self._row(configuration) not in self._known:
                 return configuration
         return self._unknown()
 
-    def _promising(self) -> F64:
+    def _promising(self, growth: int | None) -> F64:
         """Give points (m, d), those that promise most first."""
         surrogate = self._followed_surrogate()
         x, values = np.array(self._x), np.array(self._values)
-        posterior = surrogate.follow(x, values)
+        posterior = surrogate.follow(x, values, growth=growth)
         y = warped(values)
         predictor = posterior.condition(y)
         fitted = predictor.fitted(y)

@@ -2,9 +2,11 @@
 
 What it predicts is a function of the history alone. The hyperparameters are fitted at fixed
 lengths of the history, each time to what was there at that length, starting from the fit before;
-so it makes no difference whether observations came one at a time or all at once.
+so it makes no difference whether observations came one at a time or all at once. Who gives that up
+may have them fitted less often, and then to the history as it is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,13 +51,13 @@ class _Model:
 
     Attributes:
         theta: Hyperparameters.
-        next_fit: Length of the history at which they are fitted anew.
+        fitted: Length of the history to which they were fitted; 0 before the first fit.
         posterior: Of the observations under them; None before the first.
         followed: How many observations it has.
     """
 
     theta: F64
-    next_fit: int
+    fitted: int = 0
     posterior: Posterior | None = None
     followed: int = 0
 
@@ -72,14 +74,17 @@ class Surrogate:
     def __init__(self, layout: Layout, backend: Backend, settings: FitSettings) -> None:
         self._layout, self._backend, self._settings = layout, backend, settings
         self._prior = prior_of(layout, settings.prior)
-        self._model = _Model(theta=self._prior.mean, next_fit=settings.first)
+        self._model = _Model(theta=self._prior.mean)
 
-    def follow(self, x: F64, values: F64) -> Posterior:
+    def follow(self, x: F64, values: F64, *, growth: int | None = None) -> Posterior:
         """Take in a history, which begins with the one that was taken in before.
 
         Args:
             x: (n, d) points.
             values: (n,) minimised values, NaN for a failure.
+            growth: Fit once, to this history, if it has grown by one ``growth``-th since the last
+                fit; what follows is no longer a function of the history alone. Absent: fit by the
+                schedule.
 
         Returns:
             The posterior of these points. It belongs to the surrogate: what is appended to it is
@@ -88,21 +93,19 @@ class Surrogate:
         Cost: 2n² flops for each new point; at a fit, up to ``evaluations`` likelihoods of at most
         ``subset`` points, and n³ flops.
         """
-        model, n = self._model, len(x)
-        fitted, theta, next_fit = 0, model.theta, model.next_fit
-        while next_fit <= n:
-            fitted = next_fit
-            theta = self._fit(theta, x[:fitted], values[:fitted])
-            next_fit = fitted + max(1, fitted // self._settings.growth)
-        if fitted or model.posterior is None:
+        model = self._model
+        theta, fitted = model.theta, model.fitted
+        for length in self._due(fitted, len(x), growth):
+            theta, fitted = self._fit(theta, x[:length], values[:length]), length
+        if fitted != model.fitted or model.posterior is None:
             posterior = Posterior(
                 self._backend,
                 self._layout,
                 unpack(self._layout, theta),
                 x[:fitted],
-                capacity=next_fit + _SPARE,
+                capacity=self._next(fitted, growth or self._settings.growth) + _SPARE,
             )
-            model = _Model(theta=theta, next_fit=next_fit, posterior=posterior, followed=fitted)
+            model = _Model(theta=theta, fitted=fitted, posterior=posterior, followed=fitted)
             # All at once: an interrupt before this is as if nothing had been called.
             self._model = model
         else:
@@ -113,6 +116,18 @@ class Surrogate:
             posterior.append(point)
             model.followed = posterior.n
         return posterior
+
+    def _due(self, fitted: int, n: int, growth: int | None) -> Iterator[int]:
+        """Give the lengths, up to ``n``, to which fits are due after that to ``fitted``."""
+        if growth is not None:
+            if self._next(fitted, growth) <= n:
+                yield n
+            return
+        while (fitted := self._next(fitted, self._settings.growth)) <= n:
+            yield fitted
+
+    def _next(self, fitted: int, growth: int) -> int:
+        return fitted + max(1, fitted // growth) if fitted else self._settings.first
 
     def narrowed(self, predictor: Predictor, x: F64, y: F64, centre: F64) -> Predictor:
         """Give a predictor that knows fewer observations, and most of those near ``centre``.

@@ -26,7 +26,8 @@ from tunesmith_core.space import (
     SearchSpace,
 )
 from tunesmith_core.space.encoding import to_unit
-from tunesmith_core.surrogate import FitSettings
+from tunesmith_core.space.scaling import F64
+from tunesmith_core.surrogate import FitSettings, Surrogate
 
 pytestmark = [pytest.mark.usefixtures("warm"), pytest.mark.timeout(60)]
 
@@ -122,6 +123,25 @@ def test_in_a_finite_space_what_was_taken_back_is_suggested_again() -> None:
     optimizer.set_pending([asked[1]])  # it has ended: that stays known
     optimizer.set_pending([])
     assert optimizer.ask(3) == [asked[0], asked[2]]
+
+
+def test_with_a_growth_there_is_one_fit_an_ask_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+    real = Surrogate._fit
+
+    def noted(self: Surrogate, theta: F64, x: F64, values: F64) -> F64:
+        lengths.append(len(x))
+        return real(self, theta, x, values)
+
+    monkeypatch.setattr(Surrogate, "_fit", noted)
+    optimizer = Optimizer(MIXED, seed=3)
+    for growth in (24, 24, 4, 2, 2, 24, None):
+        for each in optimizer.ask(8, growth=growth):
+            optimizer.tell(each, loss(each))
+    # From 24 to 32 it has not grown by a half.
+    assert lengths == [8, 16, 24, 40, *range(41, 49)]
+    with pytest.raises(ValueError, match="growth must be at least 1"):
+        optimizer.ask(growth=0)
 
 
 def test_the_bits_are_the_same_beyond_the_window_and_the_subset() -> None:

@@ -63,14 +63,14 @@ class Connection:
 
     Attributes:
         lost: Set once the process is gone, or going.
-        turn: Whoever holds it has the worker for oneself; whoever came first gets it first.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, *, patience_s: float) -> None:
         if process.stdin is None or process.stdout is None:  # both are pipes
             raise AssertionError
         self.lost = asyncio.Event()
-        self.turn = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._in_line = 0
         self._process = process
         self._input, self._output = process.stdin, process.stdout
         self._patience_s = patience_s
@@ -94,6 +94,16 @@ class Connection:
         """Give the process's number."""
         return self._process.pid
 
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Have the worker for oneself within the block; whoever came first gets it first."""
+        self._in_line += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._in_line -= 1
+
     async def warmed(self) -> None:
         """Wait until the worker is warm.
 
@@ -115,11 +125,14 @@ class Connection:
     ) -> Answer:
         """Tell the worker what is new, and ask it for configurations of a tuning job.
 
+        It is to be called in one's turn; the worker hurries if others wait for theirs.
+
         Raises:
             WorkerLost: It died meanwhile.
         """
         number = next(self._numbers)
-        ask = Ask(number=number, job_id=job_id, pending=pending, count=count)
+        hurried = self._in_line > 1
+        ask = Ask(number=number, job_id=job_id, pending=pending, count=count, hurried=hurried)
         coming = asyncio.get_running_loop().create_future()
         self._answers[number] = coming
         try:

@@ -62,12 +62,14 @@ class Ask:
         job_id: The tuning job.
         pending: All its pending configurations, in launch order.
         count: How many are wanted.
+        hurried: Others wait: what can be put off should be, where no seed forbids it.
     """
 
     number: int
     job_id: int
     pending: Sequence[Mapping[str, str]]
     count: int
+    hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Configuration, SearchSpace
+from tunesmith_core.surrogate import FitSettings
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.engine.compute_messages import (
     Answer,
@@ -42,6 +43,11 @@ logger = logging.getLogger(__name__)
 
 _OUTPUT_FD: Final = 1
 _ERRORS_FD: Final = 2
+
+#: Without a seed an optimiser is fitted anew at most once an ask, and only once its history has
+#: grown by one of so many parts; when others wait, by one of fewer.
+_GROWTH: Final = FitSettings().growth
+_HURRIED_GROWTH: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +124,14 @@ class Searches:
         search.optimizer.set_pending([_configuration(space, each) for each in ask.pending])
         quasi_random = not search.is_seeded and not self._is_ready()
         configurations: list[Configuration] = []
+        # With a seed of its own its suggestions never depend on how much else there is to do.
+        growth = None
+        if not search.is_seeded:
+            growth = _HURRIED_GROWTH if ask.hurried else _GROWTH
         with contextlib.suppress(SpaceExhausted):
-            configurations += search.optimizer.ask(ask.count, quasi_random=quasi_random)
+            configurations += search.optimizer.ask(
+                ask.count, quasi_random=quasi_random, growth=growth
+            )
         return Answer(
             number=ask.number,
             configurations=[

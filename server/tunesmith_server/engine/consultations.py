@@ -108,7 +108,7 @@ class Consultations:
             if question.is_seeded and not kept.connection.is_warm:
                 await kept.connection.warmed()
             while len(found) < question.count:
-                async with kept.connection.turn:
+                async with kept.connection.turn():
                     answer = await kept.connection.ask(
                         news,
                         job_id=kept.number,

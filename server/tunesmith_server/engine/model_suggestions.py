@@ -111,7 +111,7 @@ class ModelSuggester:
             # Without a value known there is no model, and so no kernel is used.
             await connection.warmed()
             return None  # the history may have gone on
-        async with connection.turn:
+        async with connection.turn():
             if connection.is_lost:
                 return None
             answer = await connection.ask(

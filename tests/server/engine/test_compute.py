@@ -28,7 +28,7 @@ from tests.server.engine.compute_parts import (
 from tests.server.engine.engine_parts import LIMIT_S
 from tunesmith_server.engine import compute as compute_module
 from tunesmith_server.engine.compute import Compute, Connection, WorkerLost
-from tunesmith_server.engine.compute_messages import Answer, Begin
+from tunesmith_server.engine.compute_messages import Answer, Ask, Begin, Message
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -67,6 +67,28 @@ async def test_a_worker_answers(compute: Compute) -> None:
     answer = await ask(await connected(compute), count=3)
     assert answer.fault == ""
     assert len(answer.configurations) == 3
+
+
+async def test_a_worker_hurries_while_others_wait_for_their_turn(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await connected(compute)
+    said: list[Message] = []
+    post = connection.post
+
+    def noted(message: Message) -> None:
+        said.append(message)
+        post(message)
+
+    monkeypatch.setattr(connection, "post", noted)
+
+    async def take_a_turn(job_id: int) -> None:
+        async with connection.turn():
+            await ask(connection, job_id=job_id)
+
+    await asyncio.gather(*(take_a_turn(job_id) for job_id in (1, 2, 3)))
+    asks = [each for each in said if isinstance(each, Ask)]
+    assert [(each.job_id, each.hurried) for each in asks] == [(1, False), (2, True), (3, False)]
 
 
 def test_a_tuning_job_stays_on_its_worker_and_workers_share_them_evenly() -> None:

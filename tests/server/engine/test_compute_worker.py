@@ -25,8 +25,10 @@ def begin(
     return Begin(job_id=job_id, space=space, seed=seed, maximise=True, is_seeded=is_seeded)
 
 
-def ask(job_id: int = 1, *, pending: tuple[Texts, ...] = (), count: int = 1) -> Ask:
-    return Ask(number=5, job_id=job_id, pending=pending, count=count)
+def ask(
+    job_id: int = 1, *, pending: tuple[Texts, ...] = (), count: int = 1, hurried: bool = False
+) -> Ask:
+    return Ask(number=5, job_id=job_id, pending=pending, count=count, hurried=hurried)
 
 
 def never_warm() -> Searches:
@@ -39,8 +41,14 @@ def texts(answer: Answer) -> list[Texts]:
     return [dict(each) for each in answer.configurations]
 
 
-def rendered(optimizer: Optimizer, *, count: int = 1, quasi_random: bool = False) -> list[Texts]:
-    found = optimizer.ask(count, quasi_random=quasi_random)
+def rendered(
+    optimizer: Optimizer,
+    *,
+    count: int = 1,
+    quasi_random: bool = False,
+    growth: int | None = None,
+) -> list[Texts]:
+    found = optimizer.ask(count, quasi_random=quasi_random, growth=growth)
     return [{name: render(value) for name, value in each.items()} for each in found]
 
 
@@ -54,10 +62,16 @@ def known(configurations: list[Texts]) -> tuple[End, ...]:
     )
 
 
-def test_answers_are_those_of_the_optimiser() -> None:
+@pytest.mark.parametrize(
+    ("is_seeded", "hurried", "growth"),
+    [(True, False, None), (True, True, None), (False, False, 24), (False, True, 6)],
+)
+def test_answers_are_those_of_the_optimiser(
+    *, is_seeded: bool, hurried: bool, growth: int | None
+) -> None:
     optimizer = Optimizer(SPACE, seed=3, goal=Goal.MAXIMIZE)
     searches = Searches(lambda: True)
-    searches.begin(begin())
+    searches.begin(begin(is_seeded=is_seeded))
     first = texts(searches.ask(ask(count=8)))
     asked = optimizer.ask(8)
     assert first == [{name: render(value) for name, value in each.items()} for each in asked]
@@ -68,10 +82,10 @@ def test_answers_are_those_of_the_optimiser() -> None:
             case Abandoned():
                 optimizer.abandon(configuration)
     searches.learn(Learn(job_id=1, ends=known(first)))
-    second = texts(searches.ask(ask(count=2)))
-    assert second == rendered(optimizer, count=2)
-    third = texts(searches.ask(ask(pending=tuple(second))))
-    assert third == rendered(optimizer)
+    second = texts(searches.ask(ask(count=2, hurried=hurried)))
+    assert second == rendered(optimizer, count=2, growth=growth)
+    third = texts(searches.ask(ask(pending=tuple(second), hurried=hurried)))
+    assert third == rendered(optimizer, growth=growth)
 
 
 @pytest.mark.parametrize("is_seeded", [False, True])

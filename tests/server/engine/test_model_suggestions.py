@@ -183,7 +183,7 @@ def note_messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 async def test_only_what_is_new_is_told_and_it_comes_to_the_same(
     store: SqliteStore, compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await new_job(store)
+    job = await new_job(store, is_seeded=True)
     suggester = job.suggester(compute)
     await job.run(*(await job.ask(suggester, 6)).configurations)
     for _ in range(4):
