@@ -22,10 +22,9 @@ from typing import BinaryIO, Final
 from tunesmith_core import warmup
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.objective import Goal
-from tunesmith_core.optimizer import Optimizer
+from tunesmith_core.optimizer import Optimizer, Settings
 from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Configuration, SearchSpace
-from tunesmith_core.surrogate import FitSettings
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.engine.compute_messages import (
     Answer,
@@ -46,7 +45,7 @@ _ERRORS_FD: Final = 2
 
 #: Without a seed an optimiser is fitted anew at most once an ask, and only once its history has
 #: grown by one of so many parts; when others wait, by one of fewer.
-_GROWTH: Final = FitSettings().growth
+_GROWTH: Final = Settings().fit.growth
 _HURRIED_GROWTH: Final = 6
 
 
