@@ -54,6 +54,9 @@ _BATCH: Final = 40
 _UNDER_WAY: Final = 50
 _CROWD: Final = 1000
 _EACH: Final = 10
+_ECHO: Final = "echo"
+#: The compute worker compiles for the first seconds, which is not what is measured.
+_WARM_S: Final = 6.0
 
 _names = itertools.count(1)
 
@@ -171,25 +174,38 @@ async def ready(stub: Stub, _seconds: float) -> list[Line]:
 async def trials(stub: Stub, seconds: float) -> list[Line]:
     """Count trials a second, and calls that do nothing."""
     lines = []
-    for strategy in ("echo", "Random", "Bayesian"):
-        names = [
-            await stub.create("Random" if strategy == "echo" else strategy, jobs=750, parallel=8)
-            for _ in range(JOBS)
-        ]
-        streams = [Stream(stub) for _ in range(WORKERS)]
-        work = _renewing if strategy == "echo" else _asking
-        counted = await _for(
-            seconds,
-            [
-                work(stream, names[number % JOBS], f"worker-{number}")
-                for number, stream in enumerate(streams)
-            ],
-        )
-        for stream in streams:
-            await stream.close()
+    for strategy in (_ECHO, "Random", "Bayesian"):
+        counted = await count_trials(stub, strategy, seconds)
         figures = {"trials/s": counted / seconds, "results a job": counted / JOBS}
         lines.append(Line(name=f"{WORKERS} callers, {JOBS} jobs, {strategy}", figures=figures))
     return lines
+
+
+async def count_trials(stub: Stub, strategy: str, seconds: float) -> int:
+    """Count what callers get done, each on a stream of its own, four for each tuning job.
+
+    Args:
+        stub: The server.
+        strategy: Of the tuning jobs; the word for calls that do nothing is one of its own.
+        seconds: For so long.
+    """
+    is_echo = strategy == _ECHO
+    names = [
+        await stub.create("Random" if is_echo else strategy, jobs=750, parallel=8)
+        for _ in range(JOBS)
+    ]
+    streams = [Stream(stub) for _ in range(WORKERS)]
+    work = _renewing if is_echo else _asking
+    counted = await _for(
+        seconds,
+        [
+            work(stream, names[number % JOBS], f"worker-{number}")
+            for number, stream in enumerate(streams)
+        ],
+    )
+    for stream in streams:
+        await stream.close()
+    return counted
 
 
 async def _asking(stream: Stream, name: str, client: str) -> AsyncIterator[None]:
@@ -244,8 +260,8 @@ async def metrics(stub: Stub, seconds: float) -> list[Line]:
 
 async def crowd(stub: Stub, _seconds: float) -> list[Line]:
     """Open many tuning jobs with trials that nobody completes, and ask once more."""
-    server = next(p for p in psutil.Process().children() if "serve" in p.cmdline())
-    before = server.memory_info().rss
+    process = next(p for p in psutil.Process().children() if "serve" in p.cmdline())
+    before = process.memory_info().rss
     began = time.perf_counter()
     gate = asyncio.Semaphore(32)
 
@@ -261,7 +277,7 @@ async def crowd(stub: Stub, _seconds: float) -> list[Line]:
 
     await asyncio.gather(*(open_one() for _ in range(_CROWD)))
     took = time.perf_counter() - began
-    grown = server.memory_info().rss - before
+    grown = process.memory_info().rss - before
     name = await stub.create("Random", jobs=100, parallel=_EACH)
     ask = pb.SuggestRequest(hyper_parameter_tuning_job_name=name, client_id="bench")
     one = await _timed(stub.suggestions.Suggest(ask))
@@ -322,12 +338,14 @@ def _latencies(name: str, seconds: Sequence[float], echo: float) -> Line:
 
 
 @asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[Stub]:
+async def server(folder: Path) -> AsyncIterator[Stub]:
+    """Run a server without runners that has had the time to get warm."""
     config = folder / "tunesmith.toml"
     config.write_text("[server]\nrunner = false\n", encoding="utf-8")
-    with embedded_server(config=config, data_dir=folder / "data", may_move=False) as server:
+    with embedded_server(config=config, data_dir=folder / "data", may_move=False) as embedded:
         options = [("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.insecure_channel(server.address, options=options) as channel:
+        async with grpc.aio.insecure_channel(embedded.address, options=options) as channel:
+            await asyncio.sleep(_WARM_S)
             yield Stub(channel)
 
 
@@ -336,7 +354,7 @@ async def measure(parts: Sequence[str], seconds: float) -> list[Line]:
     lines = []
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
-            async with _server(Path(folder)) as stub:
+            async with server(Path(folder)) as stub:
                 lines += await PARTS[part](stub, seconds)
     return lines
 

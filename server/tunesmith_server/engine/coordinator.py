@@ -130,7 +130,9 @@ class Coordinator:
 
     async def _next_item(self) -> _Item:
         deadline = self.state.deadline
-        wait_s = None if deadline is None else max(0.0, (deadline - self._clock()).total_seconds())
+        if deadline is None:
+            return await self._mailbox.get()
+        wait_s = max(0.0, (deadline - self._clock()).total_seconds())
         try:
             async with asyncio.timeout(wait_s):
                 return await self._mailbox.get()

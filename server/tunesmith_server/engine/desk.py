@@ -83,7 +83,8 @@ class Desk:
         self._suggester = suggester
         self._asks: list[_Ask] = []
         self._ready = _Ready()
-        self._is_handing_out = False  # at once, past the rounds
+        # At once, past the rounds: so many asks, and what they were offered.
+        self._asks_at_once = self._offered_at_once = 0
         self._change = asyncio.Event()
 
     async def ask(self, client_id: str, *, count: int, max_wait_s: float) -> None:
@@ -119,17 +120,21 @@ class Desk:
                 ask.done.cancel()
 
     async def _handed_out_at_once(self, client_id: str, count: int) -> bool:
-        """Serve an ask without a round, where nobody else waits and all that it takes is ready.
+        """Serve an ask without a round, where nobody waits and all that it takes is ready.
+
+        Several may be under way: each is offered what comes after the last one's. If that one
+        launches less than it was offered, this one launches nothing, and has to wait for a round.
 
         Raises:
             StoreUnavailable: The trials could not be written down.
             Overloaded: Too much is queued.
         """
         state, ready = self._coordinator.state, self._ready
-        lacking = count - len(state.held_by(client_id))
-        if self._asks or self._is_handing_out or not self._fits(state):
+        if self._asks or not self._fits(state):
             return False
-        if not 0 < lacking <= min(state.launchable, len(ready.configurations)):
+        lacking = count - len(state.held_by(client_id))
+        places = state.launchable - self._offered_at_once
+        if not 0 < lacking <= min(places, len(ready.configurations)):
             return False
         if any(trial.lease is None for trial in state.trials.values()):
             return False
@@ -146,18 +151,22 @@ class Desk:
             configurations=ready.configurations[lacking:],
             is_for_waiting=False,
         )
-        self._is_handing_out = True
+        self._asks_at_once += 1
+        self._offered_at_once += lacking
         try:
             await self._coordinator.post(event)
         finally:
-            self._is_handing_out = False
+            self._asks_at_once -= 1
+            self._offered_at_once -= lacking
             self._change.set()
         # Else a trial had ended for whose result the suggestion had to wait.
         return len(self._coordinator.state.held_by(client_id)) >= count
 
     def wake(self) -> None:
         """Take note that the tuning job has changed."""
-        self._change.set()
+        state = self._coordinator.state
+        if self._asks or self._lacks_ahead(state) or not state.goes_on:
+            self._change.set()
 
     async def run(self) -> None:
         """Serve until the tuning job has ended."""
@@ -166,7 +175,7 @@ class Desk:
             if await self._work():
                 continue
             # What is being handed out at once ends with a change, however late other asks are.
-            until = None if self._is_handing_out else self._next_deadline()
+            until = None if self._asks_at_once else self._next_deadline()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._change.wait()
@@ -174,15 +183,15 @@ class Desk:
 
     async def _work(self) -> bool:
         """Do the next thing; False: there is nothing to do until something changes."""
-        if self._is_handing_out:
-            return False
         state = self._coordinator.state
+        if self._asks_at_once or not (self._asks or self._lacks_ahead(state)):
+            return False
         held = _held(state)
         waiting = sum(trial.lease is None for trial in state.trials.values())
         self._answer_the_settled(state, held, waiting)
         wanted = self._wanted(held)
         new = min(max(0, sum(wanted.values()) - waiting), state.launchable)
-        if (new or (not wanted and state.launchable)) and not self._fits(state):
+        if (new and not self._fits(state)) or (not wanted and self._lacks_ahead(state)):
             await self._compute(state, new or 1)
             return True
         if new or (wanted and waiting):
@@ -218,9 +227,14 @@ class Desk:
     def _fits(self, state: JobState) -> bool:
         """Tell whether there are suggestions, for this state."""
         ready = self._ready
-        if not ready.configurations or ready.first_index != state.job.launched + 1:
+        launched = state.job.launched + self._offered_at_once
+        if not ready.configurations or ready.first_index != launched + 1:
             return False
         return self._is_lenient(ready) or ready.ended == state.job.counters.ended
+
+    def _lacks_ahead(self, state: JobState) -> bool:
+        """Tell whether the next suggestion is to be computed, even if nobody asks for it yet."""
+        return bool(state.launchable) and not self._fits(state)
 
     async def _compute(self, state: JobState, count: int) -> None:
         """Have suggestions computed for a state."""

@@ -50,15 +50,17 @@ class Database:
     def write_rows(self, name: str, rows: Sequence[Sequence[Value]]) -> int:
         """Run a statement for any number of rows in their order, and tell how many it wrote.
 
-        The rows of a statement are a power of two, so that there are few statements to compile.
+        Their number is made a power of two, so that there are few statements to compile, by rows of
+        nothing but NULL: the statement must write none of these.
         """
-        done = written = 0
-        while done < len(rows):
-            count = min(1 << ((len(rows) - done).bit_length() - 1), _ROWS_MAX)
-            values = [value for row in rows[done : done + count] for value in row]
-            sql = self._sql_for_rows(name, count, len(rows[done]))
+        written = 0
+        for start in range(0, len(rows), _ROWS_MAX):
+            some = rows[start : start + _ROWS_MAX]
+            width, count = len(some[0]), 1 << (len(some) - 1).bit_length()
+            values = [value for row in some for value in row]
+            values += [None] * (width * (count - len(some)))
+            sql = self._sql_for_rows(name, count, width)
             written += self._connection.execute(sql, values).rowcount
-            done += count
         return written
 
     def _sql_for_rows(self, name: str, count: int, width: int) -> str:

@@ -118,6 +118,8 @@ def walk(message: Message, path: MemberPath | None = None) -> Iterator[Member]:
 
 def is_bounded(message: Message) -> bool:
     """Tell quickly, for the many requests that are so, that no list or map is too long."""
+    if not _has_limits(message.DESCRIPTOR):
+        return True
     for field, value in message.ListFields():
         limit = limit_of(field)
         if limit is not None and len(value) > limit:
@@ -157,6 +159,17 @@ def limit_of(field: FieldDescriptor) -> int | None:
     if rules.repeated.HasField("max_items"):
         return int(rules.repeated.max_items)
     return int(rules.map.max_pairs) if rules.map.HasField("max_pairs") else None
+
+
+@functools.cache
+def _has_limits(descriptor: Descriptor) -> bool:
+    """Tell whether messages of a type can hold, at any depth, a list or map with a limit."""
+    inner = {
+        kind.full_name: kind for kind in map(inner_type, descriptor.fields) if kind is not None
+    }
+    return any(limit_of(field) is not None for field in descriptor.fields) or any(
+        _has_limits(kind) for kind in inner.values()
+    )
 
 
 def is_map(field: FieldDescriptor) -> bool:

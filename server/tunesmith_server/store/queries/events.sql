@@ -1,11 +1,13 @@
 -- name: insert_events
 -- Add events in order; their numbers are the next ones. An event about a training job that its
--- tuning job has not is left out. database.py fills in the rows.
+-- tuning job has not is left out, as are rows of NULL. database.py fills in the rows.
 INSERT INTO events (job_id, training_job_id, kind, payload)
 SELECT new.column1, trial.training_job_id, new.column3, new.column4
 FROM (VALUES {rows}) AS new
 LEFT JOIN training_jobs AS trial ON trial.name = new.column2 AND trial.job_id = new.column1
-WHERE new.column2 IS NULL OR trial.training_job_id IS NOT NULL
+WHERE
+    new.column1 IS NOT NULL
+    AND (new.column2 IS NULL OR trial.training_job_id IS NOT NULL)
 ORDER BY new.column5
 
 -- name: events_of_job
