@@ -77,7 +77,7 @@ protos: protos-env ## Generate the Python code of the protos
 .PHONY: bench
 bench: venv ## Run the benchmarks; see benchmarks/README.md
 	@shopt -s nullglob; for benchmark in benchmarks/*.py; do \
-		echo "$$benchmark"; $(BIN)/python "$$benchmark"; \
+		echo "$$benchmark"; $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; \
 	done
 
 .PHONY: venv

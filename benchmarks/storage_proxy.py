@@ -58,7 +58,7 @@ def proxied(clients: int, seconds: float) -> float:
 
 @contextmanager
 def _program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [str(_PYTHON), str(_HERE / "optuna_proxy.py"), *arguments]
+    command = [str(_PYTHON), str(_HERE / "peers/optuna_proxy.py"), *arguments]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     try:

@@ -338,14 +338,14 @@ def _latencies(name: str, seconds: Sequence[float], echo: float) -> Line:
 
 
 @asynccontextmanager
-async def server(folder: Path) -> AsyncIterator[Stub]:
-    """Run a server without runners that has had the time to get warm."""
+async def server(folder: Path, *, warm_s: float = _WARM_S) -> AsyncIterator[Stub]:
+    """Run a server without runners, and give it some seconds to get warm."""
     config = folder / "tunesmith.toml"
     config.write_text("[server]\nrunner = false\n", encoding="utf-8")
     with embedded_server(config=config, data_dir=folder / "data", may_move=False) as embedded:
         options = [("grpc.enable_http_proxy", 0)]
         async with grpc.aio.insecure_channel(embedded.address, options=options) as channel:
-            await asyncio.sleep(_WARM_S)
+            await asyncio.sleep(warm_s)
             yield Stub(channel)
 
 
