@@ -157,10 +157,12 @@ def metric_event(
     trial_name: str, metric_name: str, value: float, step: int, at: datetime
 ) -> event_pb2.WatchHyperParameterTuningJobResponse:
     """Announce one value of one metric."""
-    emitted = event_pb2.MetricEmitted(
-        training_job_name=trial_name, metric_name=metric_name, value=value, step=step
-    )
-    return event_pb2.WatchHyperParameterTuningJobResponse(at=timestamp(at), metric=emitted)
+    event = event_pb2.WatchHyperParameterTuningJobResponse()
+    _put_time(event.at, at)
+    emitted = event.metric
+    emitted.training_job_name, emitted.metric_name = trial_name, metric_name
+    emitted.value, emitted.step = value, step
+    return event
 
 
 def log_event(
