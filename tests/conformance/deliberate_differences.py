@@ -79,6 +79,11 @@ DELIBERATE_DIFFERENCES = (
         reason="Extension: tuning jobs whose trials the caller runs, which SageMaker has not.",
     ),
     Deliberate(
+        aspect="extra",
+        where=("HyperParameterTuningJobCompletionDetails.CompletionCriterion",),
+        reason="Extension: what completed a tuning job, which SageMaker leaves to be guessed.",
+    ),
+    Deliberate(
         aspect="required",
         where=(
             "AddTagsInput.Tags",

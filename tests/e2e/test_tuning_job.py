@@ -55,6 +55,38 @@ def test_a_job_runs_all_its_training_jobs_and_finds_the_best(
     assert _parallel_at_most(events) == 3
 
 
+@pytest.mark.parametrize("criterion", ["target", "not improving"])
+def test_a_completion_criterion_ends_a_job_and_is_named(
+    calls: Calls, quadratic: Path, tmp_path: Path, criterion: str
+) -> None:
+    request = create_request(
+        "early", script=quadratic, output=tmp_path / "out", jobs=60, parallel=2
+    )
+    criteria = request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+    if criterion == "target":
+        criteria.target_objective_metric_value = 0.2
+    else:
+        criteria.best_objective_not_improving.max_number_of_training_jobs_not_improving = 3
+    calls.create(request)
+    calls.watch_to_end("early")
+    described = calls.describe("early")
+
+    assert described.hyper_parameter_tuning_job_status == COMPLETED
+    assert described.training_job_status_counters.completed < 60
+    details = described.tuning_job_completion_details
+    best = described.best_training_job.final_hyper_parameter_tuning_job_objective_metric.value
+    if criterion == "target":
+        met = job_pb.COMPLETION_CRITERION_TARGET_OBJECTIVE_METRIC_VALUE
+        assert best <= 0.2
+    else:
+        met = job_pb.COMPLETION_CRITERION_BEST_OBJECTIVE_NOT_IMPROVING
+        assert details.number_of_training_jobs_objective_not_improving >= 3
+    assert details.completion_criterion == met
+    assert described.consumed_resources.HasField("runtime_in_seconds")
+    echo = described.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+    assert echo.target_objective_metric_value == criteria.target_objective_metric_value
+
+
 def _assert_events_are_in_order(events: Sequence[Event], names: Sequence[str]) -> None:
     sequences = [event.sequence for event in events]
     assert sequences == sorted(set(sequences))

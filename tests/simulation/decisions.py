@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from tests.simulation.memory_store import MemoryStore
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.completion import Criterion, Goal
 from tunesmith_server.domain.invariants import check_invariants
 from tunesmith_server.domain.lifecycle import step
 from tunesmith_server.domain.states import ObjectiveStatus, TrainingJobStatus, TuningJobStatus
 from tunesmith_server.domain.trial import FailureKind, Trial
-from tunesmith_server.domain.tuning_job import Counters, Goal, JobSpec, JobState, TuningJob
+from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState, TuningJob
 
 
 class Decisions:
@@ -72,8 +73,39 @@ class Decisions:
         assert [trial.index for trial in trials] == list(range(1, state.job.launched + 1))
         assert state.job.counters == recount(trials)
         assert state.job.best == best_of(store.ended, state.spec.goal)
+        self._check_criteria()
         for trial in trials:
             _check_measurements(store, trial, state.spec)
+
+    def _check_criteria(self) -> None:
+        """Check that a tuning job goes on exactly until an ended trial meets a criterion."""
+        job, spec = self.state.job, self.state.spec
+        not_improving = [0, *counted_not_improving(self.store.ended, spec.goal)]
+        assert job.not_improving == not_improving[-1]
+        values = [trial.objective_value for trial in self.store.ended]
+        target, most = spec.criteria.target, spec.criteria.most_not_improving
+        sign = -1.0 if spec.goal.maximise else 1.0
+        is_reached = target is not None and any(
+            value is not None and sign * value <= sign * target for value in values
+        )
+        is_late = most is not None and max(not_improving) >= most
+        assert not self.state.goes_on or not (is_reached or is_late)
+        criterion = job.closing and job.closing.criterion
+        assert criterion is not Criterion.TARGET or is_reached
+        assert criterion is not Criterion.NOT_IMPROVING or is_late
+
+
+def counted_not_improving(ended: Iterable[Trial], goal: Goal) -> Iterator[int]:
+    """Give, after each ended trial, how many in a row brought no more than a hundredth."""
+    best, count = math.inf, 0
+    for trial in ended:
+        if trial.objective_value is not None:
+            loss = -trial.objective_value if goal.maximise else trial.objective_value
+            is_able = trial.status is TrainingJobStatus.COMPLETED
+            needed = 0.0 if math.isinf(best) else 0.01 * abs(best)
+            count = 0 if is_able and best - loss > needed else count + 1
+            best = min(best, loss) if is_able else best
+        yield count
 
 
 def check_change(before: JobState, after: JobState) -> None:

@@ -13,11 +13,12 @@ from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.site import Site, resolve_algorithm
-from tunesmith_server.domain.tuning_job import Goal, JobSpec, LeaseTerms, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, Strategy
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
@@ -76,6 +77,7 @@ def read_job_spec(
         max_runtime=timedelta(seconds=limits.max_runtime_in_seconds or DEFAULT_TUNING_RUNTIME_S),
         definition_name=request.training_job_definition.definition_name or None,
         lease_terms=_lease_terms(request),
+        criteria=_criteria(config.tuning_job_completion_criteria),
     )
 
 
@@ -125,6 +127,15 @@ def _lease_terms(request: pb.CreateHyperParameterTuningJobRequest) -> LeaseTerms
     return LeaseTerms(
         duration=timedelta(seconds=config.lease_duration_in_seconds or DEFAULT_LEASE_S),
         offers_again=config.lease_expiry_action != job_pb.LEASE_EXPIRY_ACTION_FAIL,
+    )
+
+
+def _criteria(given: job_pb.TuningJobCompletionCriteria) -> CompletionCriteria:
+    has_target = given.HasField("target_objective_metric_value")
+    not_improving = given.best_objective_not_improving.max_number_of_training_jobs_not_improving
+    return CompletionCriteria(
+        target=given.target_objective_metric_value if has_target else None,
+        most_not_improving=not_improving or None,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from tunesmith_server.domain import caller_steps, trial_steps, views
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.errors import AlreadyCompleted, InvalidState
 from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.names import training_job_name
@@ -90,6 +91,7 @@ class _Machine:
         self._before = state.job
         self._now = now
         self._cause = Cause.ENGINE
+        self._met: Criterion | None = None
 
     def handle(self, event: ev.Event) -> None:
         """Apply the event itself."""
@@ -260,7 +262,7 @@ class _Machine:
 
     def _check_deadline(self) -> None:
         if self.state.deadline is not None and self._now >= self.state.deadline:
-            self._close(Closing(status=TuningJobStatus.COMPLETED))
+            self._complete(Criterion.MAX_RUNTIME)
 
     def _stop_job(self) -> None:
         self._cause = Cause.CALLER
@@ -297,18 +299,26 @@ class _Machine:
         if counters.failed >= ATTEMPTS_WITHOUT_SUCCESS and not counters.any_succeeded:
             self._fail(ATTEMPTS_WITHOUT_SUCCESS)
             return
+        if self._met is not None:
+            self._complete(self._met)
+            return
         launched_all = job.exhausted or job.launched >= state.spec.max_training_jobs
         if not launched_all or state.trials:
             return
         # Training jobs that a caller stopped say nothing: without a failure there is none.
         if counters.failed and not counters.any_succeeded:
             self._fail(counters.ended)
+        elif job.launched >= state.spec.max_training_jobs:
+            self._complete(Criterion.MAX_TRAINING_JOBS)
         else:
-            self._close(Closing(status=TuningJobStatus.COMPLETED))
+            self._complete(Criterion.SPACE_EXHAUSTED)
 
     def _fail(self, attempts: int) -> None:
         reason = NO_SUCCESS.format(attempts=attempts)
         self._close(Closing(status=TuningJobStatus.FAILED, reason=reason))
+
+    def _complete(self, criterion: Criterion) -> None:
+        self._close(Closing(status=TuningJobStatus.COMPLETED, criterion=criterion))
 
     def _close(self, closing: Closing) -> None:
         """Settle how the tuning job ends, and stop what is still open."""
@@ -362,10 +372,28 @@ class _Machine:
             self.effects.append(fx.Announce(message=event, trial_name=trial.name))
 
     def _count(self, trial: Trial) -> None:
-        job = self.state.job
-        counters = _counted(job.counters, trial)
-        best = trial if self._is_best(trial) else job.best
-        self.state = replace(self.state, job=replace(job, counters=counters, best=best))
+        spec, job = self.state.spec, self.state.job
+        best, not_improving = job.best, job.not_improving
+        if trial.objective_value is not None:
+            not_improving = 0 if self._improves(trial) else not_improving + 1
+            self._met = self._met or spec.criteria.met(
+                value=trial.objective_value, not_improving=not_improving, goal=spec.goal
+            )
+        if self._is_best(trial):
+            best = trial
+        job = replace(
+            job, counters=_counted(job.counters, trial), best=best, not_improving=not_improving
+        )
+        self.state = replace(self.state, job=job)
+
+    def _improves(self, trial: Trial) -> bool:
+        """Tell whether a trial with an objective sets the best one anew, by enough."""
+        best = self.state.job.best
+        if not self._is_best(trial) or trial.objective_value is None:
+            return False
+        if best is None or best.objective_value is None:
+            return True
+        return self.state.spec.goal.improves(trial.objective_value, best.objective_value)
 
     def _is_best(self, trial: Trial) -> bool:
         if trial.status is not TrainingJobStatus.COMPLETED or trial.objective_value is None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
 from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.states import (
@@ -27,18 +28,6 @@ class Strategy(StrEnum):
     RANDOM = "Random"
     HYPERBAND = "Hyperband"
     GRID = "Grid"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """Say what is tuned and which way is better."""
-
-    metric_name: str
-    maximise: bool
-
-    def is_better(self, value: float, than: float) -> bool:
-        """Tell whether one objective value is strictly better than another."""
-        return value > than if self.maximise else value < than
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +61,7 @@ class JobSpec:
         max_runtime: The tuning job's own time limit; None for none.
         definition_name: Name of the training job definition, if it has one.
         lease_terms: Set exactly when callers run the trials, and not runners.
+        criteria: When it completes, beside its limits.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -85,6 +75,7 @@ class JobSpec:
     max_runtime: timedelta | None
     definition_name: str | None
     lease_terms: LeaseTerms | None = None
+    criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
 
     @property
     def name(self) -> str:
@@ -136,10 +127,13 @@ class Closing:
     Attributes:
         status: The terminal status to come.
         reason: FailureReason when that is Failed.
+        criterion: What has been met when that is Completed; None for one that an earlier release
+            completed, which did not note it.
     """
 
     status: TuningJobStatus
     reason: str | None = None
+    criterion: Criterion | None = None
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
@@ -156,6 +150,8 @@ class TuningJob:
         closing: Set once it has been decided how it ends.
         counters: Its ended training jobs.
         best: The completed training job with the best objective so far.
+        not_improving: How many training jobs have ended with an objective since the last one that
+            improved the best by more than a hundredth.
         ended_at: When it reached a terminal status.
         failure_reason: Set exactly when it failed.
         version: Rises with each durable change: the store's compare-and-set.
@@ -170,6 +166,7 @@ class TuningJob:
     closing: Closing | None = None
     counters: Counters = field(default_factory=Counters)
     best: Trial | None = None
+    not_improving: int = 0
     ended_at: datetime | None = None
     failure_reason: str | None = None
     version: int = 0

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tunesmith.v1 import event_pb2, training_job_pb2, tuning_job_pb2
+from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.states import (
     ObjectiveStatus,
     SecondaryStatus,
@@ -15,7 +16,7 @@ from tunesmith_server.domain.states import (
     TuningJobStatus,
 )
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState
+from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState, TuningJob
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S, _NANOS = 86_400, 1_000
@@ -38,6 +39,17 @@ SECONDARY_STATUS_VALUES = {
 }
 OBJECTIVE_STATUS_VALUES = {
     status: _OBJECTIVE_STATUS.Value(f"OBJECTIVE_STATUS_{status.name}") for status in ObjectiveStatus
+}
+
+CRITERION_VALUES = {
+    criterion: tuning_job_pb2.CompletionCriterion.Value(f"COMPLETION_CRITERION_{name}")
+    for criterion, name in {
+        Criterion.MAX_TRAINING_JOBS: "MAX_NUMBER_OF_TRAINING_JOBS",
+        Criterion.MAX_RUNTIME: "MAX_RUNTIME_IN_SECONDS",
+        Criterion.SPACE_EXHAUSTED: "SEARCH_SPACE_EXHAUSTED",
+        Criterion.TARGET: "TARGET_OBJECTIVE_METRIC_VALUE",
+        Criterion.NOT_IMPROVING: "BEST_OBJECTIVE_NOT_IMPROVING",
+    }.items()
 }
 
 
@@ -123,6 +135,16 @@ def objective_counters(
         pending=in_progress,
         failed=counters.objective_failed,
     )
+
+
+def completion_details(job: TuningJob) -> tuning_job_pb2.HyperParameterTuningJobCompletionDetails:
+    """Write how near a tuning job is to its completion criteria, and which one it has met."""
+    details = tuning_job_pb2.HyperParameterTuningJobCompletionDetails()
+    if job.best is not None:
+        details.number_of_training_jobs_objective_not_improving = job.not_improving
+    if job.closing is not None and job.closing.criterion is not None:
+        details.completion_criterion = CRITERION_VALUES[job.closing.criterion]
+    return details
 
 
 def tuning_job_event(state: JobState) -> event_pb2.WatchHyperParameterTuningJobResponse:

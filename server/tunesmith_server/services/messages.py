@@ -59,6 +59,7 @@ class Messages:
             objective_status_counters=views.objective_counters(job.counters, stored.in_progress),
             best_training_job=best,
             failure_reason=job.failure_reason,
+            tuning_job_completion_details=views.completion_details(job),
             consumed_resources=tuning_job_pb2.HyperParameterTuningJobConsumedResources(
                 runtime_in_seconds=max(0, int(runtime.total_seconds()))
             ),

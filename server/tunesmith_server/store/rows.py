@@ -16,6 +16,7 @@ from typing import Final
 
 from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.effects import SaveMeasurement
 from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.names import TRAINING_JOB_RESOURCE, TUNING_JOB_RESOURCE
@@ -85,6 +86,7 @@ def job_values(job: TuningJob) -> tuple[Value, ...]:
         counters.objective_succeeded,
         counters.objective_failed,
         None if job.best is None else job.best.name,
+        job.not_improving,
     )
 
 
@@ -98,6 +100,7 @@ def job_status_values(job: TuningJob) -> tuple[Value, ...]:
         job.failure_reason,
         None if closing is None else closing.status.value,
         None if closing is None else closing.reason,
+        None if closing is None or closing.criterion is None else closing.criterion.value,
     )
 
 
@@ -130,6 +133,7 @@ def _tuning_job(row: sqlite3.Row, best: Trial | None) -> TuningJob:
             objective_failed=row["objective_failed"],
         ),
         best=best,
+        not_improving=row["not_improving"],
         ended_at=_to_time_or_none(row["ended_at"]),
         failure_reason=row["failure_reason"],
         version=row["version"],
@@ -137,10 +141,14 @@ def _tuning_job(row: sqlite3.Row, best: Trial | None) -> TuningJob:
 
 
 def _closing(row: sqlite3.Row) -> Closing | None:
-    status = row["closing_status"]
+    status, criterion = row["closing_status"], row["closing_criterion"]
     if status is None:
         return None
-    return Closing(status=TuningJobStatus(status), reason=row["closing_reason"])
+    return Closing(
+        status=TuningJobStatus(status),
+        reason=row["closing_reason"],
+        criterion=None if criterion is None else Criterion(criterion),
+    )
 
 
 # --- training jobs -------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
+from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.tuning_job import Goal, JobSpec, LeaseTerms, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, Strategy
 
 CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -41,6 +42,8 @@ def job_spec(
     seed: int = 7,
     definition_name: str | None = None,
     lease_terms: LeaseTerms | None = None,
+    target: float | None = None,
+    most_not_improving: int | None = None,
 ) -> JobSpec:
     """Ask for a tuning job; the request agrees with what is read off it."""
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
@@ -57,6 +60,12 @@ def job_spec(
     config.resource_limits.max_parallel_training_jobs = parallel
     if max_runtime is not None:
         config.resource_limits.max_runtime_in_seconds = int(max_runtime.total_seconds())
+    criteria = config.tuning_job_completion_criteria
+    if target is not None:
+        criteria.target_objective_metric_value = target
+    if most_not_improving is not None:
+        not_improving = criteria.best_objective_not_improving
+        not_improving.max_number_of_training_jobs_not_improving = most_not_improving
     return JobSpec(
         request=request,
         account=Account(),
@@ -69,4 +78,5 @@ def job_spec(
         max_runtime=max_runtime,
         definition_name=definition_name,
         lease_terms=lease_terms,
+        criteria=CompletionCriteria(target=target, most_not_improving=most_not_improving),
     )

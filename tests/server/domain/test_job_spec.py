@@ -10,6 +10,7 @@ from tunesmith.v1 import search_space_pb2 as space_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling
+from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.job_spec import (
     filled_request,
@@ -19,7 +20,7 @@ from tunesmith_server.domain.job_spec import (
 )
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
-from tunesmith_server.domain.tuning_job import Goal, JobSpec, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, Strategy
 from tunesmith_server.domain.validation import check_constraints
 
 ACCOUNT = Account(region="lab", account_id="123456789012")
@@ -164,6 +165,15 @@ def minimal_request() -> CreateRequest:
     del definition.algorithm_specification.container_entrypoint[:]
     del definition.algorithm_specification.metric_definitions[:]
     return request
+
+
+def test_completion_criteria_are_read() -> None:
+    request = minimal_request()
+    assert spec_of(request).criteria == CompletionCriteria()
+    given = request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+    given.target_objective_metric_value = 0.0
+    given.best_objective_not_improving.max_number_of_training_jobs_not_improving = 3
+    assert spec_of(request).criteria == CompletionCriteria(target=0.0, most_not_improving=3)
 
 
 def test_describe_shows_what_was_left_out() -> None:

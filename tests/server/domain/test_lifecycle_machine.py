@@ -41,6 +41,8 @@ _SPECS = st.builds(
     parallel=st.sampled_from([3, 4, 2, 1]),
     maximise=st.booleans(),
     max_runtime=st.sampled_from([timedelta(hours=1), None]),
+    target=st.sampled_from([None, None, 0.25, 0.3]),
+    most_not_improving=st.sampled_from([None, None, 3]),
 )
 _VALUES = st.sampled_from([0.5, 0.5, 0.25, math.nan, math.inf, -math.inf])
 _OUTCOMES = st.sampled_from([ev.Outcome.COMPLETED, *ev.Outcome])

@@ -272,6 +272,42 @@ metric. Final.
 """
 global___ObjectiveStatus = ObjectiveStatus
 
+class _CompletionCriterion:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CompletionCriterionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CompletionCriterion.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    COMPLETION_CRITERION_UNSPECIFIED: _CompletionCriterion.ValueType  # 0
+    """Not given."""
+    COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS: _CompletionCriterion.ValueType  # 1
+    """As many trials as it may launch have ended."""
+    COMPLETION_CRITERION_MAX_RUNTIME_IN_SECONDS: _CompletionCriterion.ValueType  # 2
+    """Its time is over."""
+    COMPLETION_CRITERION_SEARCH_SPACE_EXHAUSTED: _CompletionCriterion.ValueType  # 3
+    """Every configuration of its search space has been tried."""
+    COMPLETION_CRITERION_TARGET_OBJECTIVE_METRIC_VALUE: _CompletionCriterion.ValueType  # 4
+    """A trial's objective is as good as the target."""
+    COMPLETION_CRITERION_BEST_OBJECTIVE_NOT_IMPROVING: _CompletionCriterion.ValueType  # 5
+    """The best objective has not improved for a number of trials."""
+
+class CompletionCriterion(_CompletionCriterion, metaclass=_CompletionCriterionEnumTypeWrapper):
+    """Extension: what a tuning job has met that completes it."""
+
+COMPLETION_CRITERION_UNSPECIFIED: CompletionCriterion.ValueType  # 0
+"""Not given."""
+COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS: CompletionCriterion.ValueType  # 1
+"""As many trials as it may launch have ended."""
+COMPLETION_CRITERION_MAX_RUNTIME_IN_SECONDS: CompletionCriterion.ValueType  # 2
+"""Its time is over."""
+COMPLETION_CRITERION_SEARCH_SPACE_EXHAUSTED: CompletionCriterion.ValueType  # 3
+"""Every configuration of its search space has been tried."""
+COMPLETION_CRITERION_TARGET_OBJECTIVE_METRIC_VALUE: CompletionCriterion.ValueType  # 4
+"""A trial's objective is as good as the target."""
+COMPLETION_CRITERION_BEST_OBJECTIVE_NOT_IMPROVING: CompletionCriterion.ValueType  # 5
+"""The best objective has not improved for a number of trials."""
+global___CompletionCriterion = CompletionCriterion
+
 class _LeaseExpiryAction:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -805,9 +841,14 @@ class HyperParameterTuningJobCompletionDetails(google.protobuf.message.Message):
 
     NUMBER_OF_TRAINING_JOBS_OBJECTIVE_NOT_IMPROVING_FIELD_NUMBER: builtins.int
     CONVERGENCE_DETECTED_TIME_FIELD_NUMBER: builtins.int
+    COMPLETION_CRITERION_FIELD_NUMBER: builtins.int
     number_of_training_jobs_objective_not_improving: builtins.int
     """Output only. Trials since the last that improved the best objective by more than 1 %.
     Absent: not known yet.
+    """
+    completion_criterion: global___CompletionCriterion.ValueType
+    """Output only. Extension: what the tuning job has met, and is Completed for once its trials
+    have ended. Absent: nothing yet.
     """
     @property
     def convergence_detected_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -818,9 +859,10 @@ class HyperParameterTuningJobCompletionDetails(google.protobuf.message.Message):
         *,
         number_of_training_jobs_objective_not_improving: builtins.int | None = ...,
         convergence_detected_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        completion_criterion: global___CompletionCriterion.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_number_of_training_jobs_objective_not_improving", b"_number_of_training_jobs_objective_not_improving", "convergence_detected_time", b"convergence_detected_time", "number_of_training_jobs_objective_not_improving", b"number_of_training_jobs_objective_not_improving"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_number_of_training_jobs_objective_not_improving", b"_number_of_training_jobs_objective_not_improving", "convergence_detected_time", b"convergence_detected_time", "number_of_training_jobs_objective_not_improving", b"number_of_training_jobs_objective_not_improving"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_number_of_training_jobs_objective_not_improving", b"_number_of_training_jobs_objective_not_improving", "completion_criterion", b"completion_criterion", "convergence_detected_time", b"convergence_detected_time", "number_of_training_jobs_objective_not_improving", b"number_of_training_jobs_objective_not_improving"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_number_of_training_jobs_objective_not_improving", b"_number_of_training_jobs_objective_not_improving"]) -> typing.Literal["number_of_training_jobs_objective_not_improving"] | None: ...
 
 global___HyperParameterTuningJobCompletionDetails = HyperParameterTuningJobCompletionDetails

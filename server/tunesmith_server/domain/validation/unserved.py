@@ -139,6 +139,7 @@ SCRIPT_MODE = ("sagemaker_program", "sagemaker_submit_directory")
 """Hyperparameters that ask for a script to be fetched and run, which is refused."""
 
 _CONFIG = "HyperParameterTuningJobConfig"
+_CRITERIA = f"{_CONFIG}.TuningJobCompletionCriteria"
 _DEFINITION = "TrainingJobDefinition"
 _CHANNEL = f"{_DEFINITION}.InputDataConfig[]"
 _S3 = f"{_CHANNEL}.DataSource.S3DataSource"
@@ -163,13 +164,7 @@ UNSERVED: Mapping[str, Unserved] = {
         because="training jobs are not stopped for falling behind others yet",
         instead="Off works",
     ),
-    f"{_CONFIG}.TuningJobCompletionCriteria.TargetObjectiveMetricValue": Unserved(
-        asks=_always, because="a tuning job ends at its ResourceLimits only, so far"
-    ),
-    f"{_CONFIG}.TuningJobCompletionCriteria.BestObjectiveNotImproving": Unserved(
-        asks=_is_set, because="a tuning job ends at its ResourceLimits only, so far"
-    ),
-    f"{_CONFIG}.TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence": Unserved(
+    f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence": Unserved(
         asks=_other_than(job_pb.COMPLETE_ON_CONVERGENCE_DISABLED),
         because="convergence is not detected yet",
         instead="Disabled works",
@@ -293,8 +288,11 @@ SERVED: frozenset[str] = frozenset(
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges",
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Name",
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Values",
-        f"{_CONFIG}.TuningJobCompletionCriteria",
-        f"{_CONFIG}.TuningJobCompletionCriteria.ConvergenceDetected",
+        f"{_CRITERIA}",
+        f"{_CRITERIA}.TargetObjectiveMetricValue",
+        f"{_CRITERIA}.BestObjectiveNotImproving",
+        f"{_CRITERIA}.BestObjectiveNotImproving.MaxNumberOfTrainingJobsNotImproving",
+        f"{_CRITERIA}.ConvergenceDetected",
         f"{_CONFIG}.RandomSeed",
         _DEFINITION,
         f"{_DEFINITION}.DefinitionName",

@@ -18,14 +18,15 @@ SET version = new.version,
     non_retryable_error = new.non_retryable_error,
     objective_succeeded = new.objective_succeeded,
     objective_failed = new.objective_failed,
-    best_training_job_name = new.best_training_job_name
+    best_training_job_name = new.best_training_job_name,
+    not_improving = new.not_improving
 FROM (
     SELECT
         column1 AS job_id, column2 AS version, column3 AS modified_at, column4 AS launched,
         column5 AS exhausted, column6 AS completed, column7 AS stopped,
         column8 AS retryable_error, column9 AS non_retryable_error,
         column10 AS objective_succeeded, column11 AS objective_failed,
-        column12 AS best_training_job_name
+        column12 AS best_training_job_name, column13 AS not_improving
     FROM (VALUES {rows})
 ) AS new
 WHERE
@@ -40,11 +41,12 @@ SET status = new.status,
     ended_at = new.ended_at,
     failure_reason = new.failure_reason,
     closing_status = new.closing_status,
-    closing_reason = new.closing_reason
+    closing_reason = new.closing_reason,
+    closing_criterion = new.closing_criterion
 FROM (
     SELECT
         column1 AS job_id, column2 AS status, column3 AS ended_at, column4 AS failure_reason,
-        column5 AS closing_status, column6 AS closing_reason
+        column5 AS closing_status, column6 AS closing_reason, column7 AS closing_criterion
     FROM (VALUES {rows})
 ) AS new
 WHERE
@@ -55,6 +57,7 @@ WHERE
         OR tuning_jobs.failure_reason IS NOT new.failure_reason
         OR tuning_jobs.closing_status IS NOT new.closing_status
         OR tuning_jobs.closing_reason IS NOT new.closing_reason
+        OR tuning_jobs.closing_criterion IS NOT new.closing_criterion
     )
 
 -- name: delete_job

@@ -112,14 +112,6 @@ ASKS: dict[str, Edit] = {
     "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": lambda r: setattr(
         r.hyper_parameter_tuning_job_config, "training_job_early_stopping_type", 2
     ),
-    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue": (
-        lambda r: setattr(criteria(r), "target_objective_metric_value", 0.0)
-    ),
-    "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.BestObjectiveNotImproving": (
-        lambda r: setattr(
-            criteria(r).best_objective_not_improving, "max_number_of_training_jobs_not_improving", 3
-        )
-    ),
     (
         "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected."
         "CompleteOnConvergence"
@@ -271,7 +263,6 @@ def test_defaults_of_what_is_not_served_are_taken() -> None:
     criteria(
         request
     ).convergence_detected.complete_on_convergence = job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
-    criteria(request).best_objective_not_improving.SetInParent()
     ours.enable_network_isolation = False
     ours.enable_inter_container_traffic_encryption = False
     ours.enable_managed_spot_training = False
