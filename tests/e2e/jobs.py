@@ -77,6 +77,20 @@ while not os.path.exists(parameters["gate"]):
 """
 )
 
+#: The first two to start are done at once; whoever starts later does worse, and without end.
+WORSENING: Final = (
+    _BEGIN
+    + """
+with open(parameters["starts"], "a") as file:
+    file.write(os.environ["TRAINING_JOB_NAME"] + chr(10))
+with open(parameters["starts"]) as file:
+    is_late = len(file.readlines()) > 2
+print(f"objective={0.9 if is_late else 0.5};")
+if is_late:
+    time.sleep(600)
+"""
+)
+
 #: Emits values that tell trial, metric and step, and at its end leaves one line in ``ends``.
 COUNTED: Final = (
     _BEGIN

@@ -87,6 +87,38 @@ def test_a_completion_criterion_ends_a_job_and_is_named(
     assert echo.target_objective_metric_value == criteria.target_objective_metric_value
 
 
+def test_a_training_job_that_falls_behind_is_stopped(calls: Calls, tmp_path: Path) -> None:
+    request = create_request(
+        "behind",
+        script=write_script(tmp_path, jobs.WORSENING),
+        output=tmp_path / "out",
+        jobs=4,
+        parallel=1,
+        static={"starts": str(tmp_path / "starts")},
+    )
+    auto = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+    request.hyper_parameter_tuning_job_config.training_job_early_stopping_type = auto
+    calls.create(request)
+    calls.watch_to_end("behind")
+    described = calls.describe("behind")
+
+    assert described.hyper_parameter_tuning_job_status == COMPLETED
+    counters = described.training_job_status_counters
+    assert (counters.completed, counters.stopped) == (2, 2)
+    assert described.objective_status_counters.succeeded == 4
+    stopped = [
+        summary
+        for summary in calls.training_jobs("behind")
+        if summary.training_job_status == TRAINING_STOPPED
+    ]
+    for summary in stopped:
+        assert summary.final_hyper_parameter_tuning_job_objective_metric.value == 0.9
+        story = calls.training_job(summary.training_job_name).secondary_status_transitions
+        assert "early: at epoch 1 its objective, 0.9, was worse" in story[-2].status_message
+    config = described.hyper_parameter_tuning_job_config
+    assert config.training_job_early_stopping_type == auto
+
+
 def _assert_events_are_in_order(events: Sequence[Event], names: Sequence[str]) -> None:
     sequences = [event.sequence for event in events]
     assert sequences == sorted(set(sequences))

@@ -11,6 +11,10 @@ import click
 
 from tunesmith import Client, to_aws
 from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
+from tunesmith.v1.tuning_job_pb2 import (
+    COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS,
+    CompletionCriterion,
+)
 from tunesmith.v1.tuning_job_pb2 import HyperParameterTuningJobStatus as Status
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 from tunesmith_server.cli import wording
@@ -81,6 +85,10 @@ def outcome_line(described: DescribeHyperParameterTuningJobResponse) -> str:
     ended_at = described.hyper_parameter_tuning_end_time.ToDatetime()
     took_s = (ended_at - described.creation_time.ToDatetime()).total_seconds()
     status = wording.tuning_status(described.hyper_parameter_tuning_job_status)
+    met = described.tuning_job_completion_details.completion_criterion
+    # That all its training jobs have run is seen from their number.
+    if met > COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS:
+        status += f" ({wording.spelled(CompletionCriterion.DESCRIPTOR, met)})"
     return (
         f"Tuning job {described.hyper_parameter_tuning_job_name}: {status} after "
         f"{wording.span(took_s)}; training jobs: {counters.completed} completed, "

@@ -215,6 +215,21 @@ class TrialStopRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFellBehind:
+    """A trial is doing so badly that its end need not be waited for.
+
+    Attributes:
+        trial_name: The trial.
+        lease_token: The lease under which it emitted what it was judged by.
+        reason: Why, in words that follow a colon.
+    """
+
+    trial_name: str
+    lease_token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed:
     """The tuning job's own time limit was reached."""
 
@@ -232,5 +247,6 @@ Event = (
     | LeaseExpired
     | JobStopRequested
     | TrialStopRequested
+    | TrialFellBehind
     | DeadlinePassed
 )

@@ -33,6 +33,8 @@ DEFAULT_LEASE_S = 3600
 DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
 
+_EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+
 
 def read_job_spec(
     request: pb.CreateHyperParameterTuningJobRequest,
@@ -78,6 +80,7 @@ def read_job_spec(
         definition_name=request.training_job_definition.definition_name or None,
         lease_terms=_lease_terms(request),
         criteria=_criteria(config.tuning_job_completion_criteria),
+        stops_early=config.training_job_early_stopping_type == _EARLY,
     )
 
 
@@ -155,7 +158,9 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     config.resource_limits.max_number_of_training_jobs = spec.max_training_jobs
     if spec.max_runtime is not None:
         config.resource_limits.max_runtime_in_seconds = int(spec.max_runtime.total_seconds())
-    config.training_job_early_stopping_type = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
+    config.training_job_early_stopping_type = (
+        _EARLY if spec.stops_early else job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
+    )
     config.tuning_job_completion_criteria.convergence_detected.complete_on_convergence = (
         job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )

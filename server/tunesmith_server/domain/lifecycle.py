@@ -116,8 +116,8 @@ class _Machine:
                 self._by_caller(event)
             case ev.JobStopRequested():
                 self._stop_job()
-            case ev.TrialStopRequested():
-                self._stop_trial(event.trial_name)
+            case ev.TrialStopRequested() | ev.TrialFellBehind():
+                self._stop_trial(event)
             case ev.DeadlinePassed():
                 self._cause = Cause.CLOCK
                 self._check_deadline()
@@ -278,9 +278,12 @@ class _Machine:
         self.state = replace(self.state, job=stopping)
         self._close(Closing(status=TuningJobStatus.STOPPED))
 
-    def _stop_trial(self, name: str) -> None:
+    def _stop_trial(self, event: ev.TrialStopRequested | ev.TrialFellBehind) -> None:
+        if isinstance(event, ev.TrialFellBehind):
+            self._stop_early(event)
+            return
         self._cause = Cause.CALLER
-        trial = self.state.trials.get(name)
+        trial = self.state.trials.get(event.trial_name)
         if trial is None:
             raise InvalidState("The request was rejected because the training job has ended.")
         if trial.status is TrainingJobStatus.STOPPING:
@@ -288,6 +291,13 @@ class _Machine:
                 "The request was rejected because the training job is in status Stopping."
             )
         self._stop(trial)
+
+    def _stop_early(self, event: ev.TrialFellBehind) -> None:
+        trial = self.state.trials.get(event.trial_name)
+        if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
+            return  # it has ended, or begun anew
+        if not trial.stop_requested:
+            self._stop(trial, f"Stopping the training job early: {event.reason}")
 
     # --- consequences ---------------------------------------------------------------------
 
@@ -345,8 +355,8 @@ class _Machine:
             self.state = replace(state, suggestions_wanted=count)
             self.effects.append(fx.Suggest(first_index=job.launched + 1, count=count))
 
-    def _stop(self, trial: Trial) -> None:
-        moved = trial_steps.stopped(trial, self._cause, self._now)
+    def _stop(self, trial: Trial, message: str | None = None) -> None:
+        moved = trial_steps.stopped(trial, self._cause, self._now, message)
         self._put(moved.trial, moved.effects)
 
     def _put(self, trial: Trial, more: tuple[fx.Effect, ...] = (), *, is_new: bool = False) -> None:

@@ -109,8 +109,11 @@ def runner_lost(trial: Trial, event: ev.RunnerLost, now: datetime) -> Moved:
     return Moved(trial=blamed(failed, reason, retryable=True))
 
 
-def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
-    """Stop an open trial: at once where nobody holds it, else by telling its runner."""
+def stopped(trial: Trial, cause: Cause, now: datetime, message: str | None = None) -> Moved:
+    """Stop an open trial: at once where nobody holds it, else by telling its runner.
+
+    ``message`` says why, in place of the status's usual message.
+    """
     trial = replace(trial, stop_requested=True, modified_at=now)
     if trial.lease is None:
         ended = moved(trial, SecondaryStatus.STOPPED, cause, now)
@@ -121,7 +124,7 @@ def stopped(trial: Trial, cause: Cause, now: datetime) -> Moved:
         instance_id=trial.lease.instance_id,
     )
     if trial.status is not TrainingJobStatus.STOPPING:  # else its own time limit was first
-        trial = moved(trial, SecondaryStatus.STOPPING, cause, now)
+        trial = moved(trial, SecondaryStatus.STOPPING, cause, now, message=message)
     return Moved(trial=trial, effects=(command,))
 
 

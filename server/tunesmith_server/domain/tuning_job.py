@@ -62,6 +62,7 @@ class JobSpec:
         definition_name: Name of the training job definition, if it has one.
         lease_terms: Set exactly when callers run the trials, and not runners.
         criteria: When it completes, beside its limits.
+        stops_early: Trials that fall behind are stopped.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -76,6 +77,7 @@ class JobSpec:
     definition_name: str | None
     lease_terms: LeaseTerms | None = None
     criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
+    stops_early: bool = False
 
     @property
     def name(self) -> str:

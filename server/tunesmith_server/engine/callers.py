@@ -93,6 +93,7 @@ class Callers:
                 trial_name=held.trial_name, lease_token=lease_token, step=step, values=values
             )
             await held.coordinator.post(event)
+            await self._jobs.judged(held.trial_name)
         self._leases.renew(held.trial_name)
         trial = held.coordinator.state.trials.get(held.trial_name)
         return trial is None or trial.stop_requested

@@ -40,8 +40,8 @@ class Actor(Protocol):
     def act(self, coordinator: Coordinator, command: fx.Command) -> None:
         """Begin to carry out one command; never waits."""
 
-    def committed(self, coordinator: Coordinator) -> None:
-        """Take note that the tuning job's durable state changed."""
+    def committed(self, coordinator: Coordinator, durable: Sequence[fx.Durable]) -> None:
+        """Take note that the tuning job's durable state changed, by what was written, in order."""
 
 
 @dataclass(slots=True)
@@ -59,6 +59,10 @@ class _Decision:
     effects: list[fx.Effect]
     decided: list[_Item]
     refused: list[tuple[_Item, Exception]]
+
+    @property
+    def durable(self) -> list[fx.Durable]:
+        return [effect for effect in self.effects if isinstance(effect, fx.Durable)]
 
 
 class Coordinator:
@@ -158,7 +162,7 @@ class Coordinator:
             if isinstance(effect, fx.Command):
                 self._actor.act(self, effect)
         if changed:
-            self._actor.committed(self)
+            self._actor.committed(self, decision.durable)
 
     def _decision(self, group: Iterable[_Item]) -> _Decision:
         """Decide one event after the other; each is refused for itself."""
@@ -175,8 +179,7 @@ class Coordinator:
         return decision
 
     async def _make_durable(self, decision: _Decision) -> JobState:
-        state = decision.state
-        durable = [effect for effect in decision.effects if isinstance(effect, fx.Durable)]
+        state, durable = decision.state, decision.durable
         if not durable and state.job == self.state.job:
             return state
         state = replace(state, job=replace(state.job, version=self.state.job.version + 1))

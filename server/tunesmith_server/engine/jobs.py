@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import assert_never
 
 from tunesmith.v1 import tuning_service_pb2 as pb
@@ -28,11 +28,12 @@ from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.desk import Desk
+from tunesmith_server.engine.early_stopping import EarlyStopping
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
 from tunesmith_server.engine.leases import Leases
 from tunesmith_server.engine.suggestions import Suggester, make_suggester
-from tunesmith_server.store.store import NewJob, Store, StoredJob
+from tunesmith_server.store.store import Curve, NewJob, Store, StoredJob
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Jobs:
         self._by_name: dict[str, Coordinator] = {}
         self._desks: dict[int, Desk] = {}
         self._suggesters: dict[int, Suggester] = {}
+        self._early_stopping: dict[int, EarlyStopping] = {}
+        self._stopping_early: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, recovered: asyncio.Event) -> None:
@@ -105,7 +108,7 @@ class Jobs:
             )
         )
         if stored.job.job_id not in self._coordinators and not stored.job.status.is_terminal:
-            coordinator = self._coordinate(JobState(spec=spec, job=stored.job))
+            coordinator = self._coordinate(JobState(spec=spec, job=stored.job), curves=())
             self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"starting {spec.name}"))
         return stored.arn
 
@@ -187,6 +190,12 @@ class Jobs:
         """Find where callers ask for a tuning job's trials; None: they don't run them."""
         return self._desks.get(coordinator.state.job.job_id)
 
+    async def judged(self, trial_name: str) -> None:
+        """Wait until it is durable that a trial is to stop early, if it was found to be."""
+        stopping = self._stopping_early.get(trial_name)
+        if stopping is not None:
+            await asyncio.shield(stopping)
+
     def is_open(self, job_id: int) -> bool:
         """Tell whether a tuning job has not ended, so that more can happen to it."""
         return job_id in self._coordinators
@@ -239,10 +248,14 @@ class Jobs:
             case _:
                 assert_never(command)
 
-    def committed(self, coordinator: Coordinator) -> None:
-        """Wake watchers, and let go of a tuning job that has ended."""
+    def committed(self, coordinator: Coordinator, durable: Sequence[fx.Durable]) -> None:
+        """Wake watchers, stop who fell behind, and let go of a tuning job that has ended."""
         job_id = coordinator.state.job.job_id
         self._fan_out.changed(job_id)
+        early_stopping = self._early_stopping.get(job_id)
+        if early_stopping is not None:
+            for behind in early_stopping.observe(coordinator.state, durable):
+                self._stop_early(coordinator, behind)
         desk = self._desks.get(job_id)
         if desk is not None:
             desk.wake()
@@ -250,9 +263,18 @@ class Jobs:
             self._coordinators.pop(job_id, None)
             self._by_name.pop(coordinator.name.lower(), None)
             self._desks.pop(job_id, None)
+            self._early_stopping.pop(job_id, None)
             suggester = self._suggesters.pop(job_id, None)
             if suggester is not None:
                 suggester.close()
+
+    def _stop_early(self, coordinator: Coordinator, behind: ev.TrialFellBehind) -> None:
+        name = behind.trial_name
+        if name in self._stopping_early:
+            return
+        stopping = logged(coordinator.deliver(behind), doing=f"stopping {name} early")
+        task = self._stopping_early[name] = self._start(stopping)
+        task.add_done_callback(lambda _: self._stopping_early.pop(name, None))
 
     async def _suggest(self, coordinator: Coordinator, command: fx.Suggest) -> None:
         suggester = self._suggester(coordinator.state)
@@ -281,7 +303,10 @@ class Jobs:
         )
         trials = await self._store.open_trials(stored.job.job_id)
         state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
-        coordinator = self._coordinate(state)
+        curves: Sequence[Curve] = ()
+        if spec.stops_early:
+            curves = await self._store.curves(stored.job.job_id, spec.goal.metric_name)
+        coordinator = self._coordinate(state, curves=curves)
         for trial in trials:
             if spec.lease_terms is None:
                 self._fleet.restore(coordinator, trial)
@@ -290,7 +315,9 @@ class Jobs:
         logger.info("%s: going on with %d open training jobs", spec.name, len(trials))
         self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"going on with {spec.name}"))
 
-    def _coordinate(self, state: JobState) -> Coordinator:
+    def _coordinate(self, state: JobState, *, curves: Sequence[Curve]) -> Coordinator:
+        if state.spec.stops_early:
+            self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves)
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)
         self._coordinators[state.job.job_id] = coordinator
         self._by_name[coordinator.name.lower()] = coordinator
@@ -316,8 +343,8 @@ class Jobs:
             )
         return True
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         if self._tasks is None:
             work.close()
             raise RuntimeError("Jobs.run must be running before tuning jobs are created")
-        self._tasks.create_task(work)
+        return self._tasks.create_task(work)

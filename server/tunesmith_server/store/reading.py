@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import groupby
 
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.store import rows
 from tunesmith_server.store.database import Database
-from tunesmith_server.store.store import StoredJob, StoredTrial
+from tunesmith_server.store.store import Curve, StoredJob, StoredTrial
 
 
 def job_by_name(database: Database, name: str) -> StoredJob | None:
@@ -69,6 +70,15 @@ def measurements(
     """Read all values of a training job's metrics in the order in which they were reported."""
     found = database.all("measurements", name=trial_name)
     return tuple(rows.measurement(row) for row in found)
+
+
+def curves(database: Database, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+    """Read what a tuning job's training jobs measured of a metric, those first that ended first."""
+    found = database.all("curves", job_id=job_id, metric_name=metric_name)
+    return tuple(
+        rows.curve(name, tuple(of_one))
+        for name, of_one in groupby(found, key=lambda row: str(row["name"]))
+    )
 
 
 def events(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -35,7 +35,7 @@ from tunesmith_server.domain.trial import (
 )
 from tunesmith_server.domain.tuning_job import Closing, Counters, TuningJob
 from tunesmith_server.store.database import Value
-from tunesmith_server.store.store import StoredJob
+from tunesmith_server.store.store import Curve, StoredJob
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -258,6 +258,15 @@ def measurement(row: sqlite3.Row) -> tuple[str, int, float, datetime]:
     """Read one value of a metric as (metric, step, value, time)."""
     value = math.nan if row["value"] is None else row["value"]
     return row["metric_name"], row["step"], value, to_time(row["measured_at"])
+
+
+def curve(trial_name: str, found: Sequence[sqlite3.Row]) -> Curve:
+    """Read the values of one training job's metric, of which there is at least one."""
+    return Curve(
+        trial_name=trial_name,
+        status=TrainingJobStatus(found[0]["status"]),
+        values=tuple(math.nan if row["value"] is None else row["value"] for row in found),
+    )
 
 
 def _lease(row: sqlite3.Row) -> Lease | None:

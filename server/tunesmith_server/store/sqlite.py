@@ -32,6 +32,7 @@ from tunesmith_server.store.readers import Readers
 from tunesmith_server.store.statements import load_statements
 from tunesmith_server.store.store import (
     Commit,
+    Curve,
     JobQuery,
     NewJob,
     Page,
@@ -140,6 +141,10 @@ class SqliteStore:
     async def measurements(self, trial_name: str) -> tuple[tuple[str, int, float, datetime], ...]:
         """Read all values of a training job's metrics, in order."""
         return await self._readers.read(lambda db: reading.measurements(db, trial_name))
+
+    async def curves(self, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+        """Read what a tuning job's training jobs have measured of a metric, by their ends."""
+        return await self._readers.read(lambda db: reading.curves(db, job_id, metric_name))
 
     async def events(
         self,

@@ -107,6 +107,15 @@ class Commit:
     request_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Hold what a training job has measured of one metric, in the order of its reports."""
+
+    trial_name: str
+    status: TrainingJobStatus
+    values: tuple[float, ...]
+
+
 class SortOrder(StrEnum):
     """Name the directions of a listing; one is exactly the other reversed, ties too."""
 
@@ -253,6 +262,13 @@ class Store(Protocol):
 
     async def measurements(self, trial_name: str) -> tuple[tuple[str, int, float, datetime], ...]:
         """Read all values of a training job's metrics as (metric, step, value, time), in order."""
+
+    async def curves(self, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+        """Read what a tuning job's training jobs have measured of a metric.
+
+        Those that have ended come first, in the order of their ends, then the open ones; those
+        without a value are left out.
+        """
 
     async def events(
         self,

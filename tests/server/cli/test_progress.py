@@ -20,6 +20,7 @@ from tests.server.cli.cli_events import (
     trial,
     whole_job,
 )
+from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse as Event
 from tunesmith_server.cli import wording
 from tunesmith_server.cli.display import _picture, follow
@@ -233,6 +234,20 @@ def test_the_outcome_is_one_line() -> None:
         "Tuning job digits: Completed after 1 min 15 s; training jobs: 2 completed, 0 stopped, "
         "1 failed"
     )
+
+
+def test_the_outcome_names_what_ended_it_before_its_last_training_job() -> None:
+    job = described("Completed")
+    job.tuning_job_completion_details.completion_criterion = (
+        job_pb.COMPLETION_CRITERION_TARGET_OBJECTIVE_METRIC_VALUE
+    )
+    assert outcome_line(job).startswith(
+        "Tuning job digits: Completed (TargetObjectiveMetricValue) after 1 min 15 s; "
+    )
+    job.tuning_job_completion_details.completion_criterion = (
+        job_pb.COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS
+    )
+    assert outcome_line(job).startswith("Tuning job digits: Completed after ")
 
 
 def test_a_failure_is_reported_with_the_training_jobs_last_lines(progress: Progress) -> None:

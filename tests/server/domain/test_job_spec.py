@@ -176,6 +176,17 @@ def test_completion_criteria_are_read() -> None:
     assert spec_of(request).criteria == CompletionCriteria(target=0.0, most_not_improving=3)
 
 
+def test_early_stopping_is_read_and_shown() -> None:
+    request = minimal_request()
+    assert not spec_of(request).stops_early
+    auto = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+    request.hyper_parameter_tuning_job_config.training_job_early_stopping_type = auto
+    spec = spec_of(request)
+    assert spec.stops_early
+    shown = filled_request(spec, SITE).hyper_parameter_tuning_job_config
+    assert shown.training_job_early_stopping_type == auto
+
+
 def test_describe_shows_what_was_left_out() -> None:
     request = minimal_request()
     kept = request.SerializeToString(deterministic=True)

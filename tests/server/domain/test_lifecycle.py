@@ -358,3 +358,35 @@ def test_watchers_are_told_of_every_change_in_order() -> None:
     last = job.decisions.store.events[-1].tuning_job
     assert last.training_job_status_counters.completed == 1
     assert last.best_training_job.training_job_name == job.name(1)
+
+
+# --- early stopping -----------------------------------------------------------------------
+
+
+def test_a_trial_that_fell_behind_is_stopped_with_its_objective_and_says_why() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.emit(1, 0.9)
+    behind = ev.TrialFellBehind(trial_name=job.name(1), lease_token=1, reason="0.9 is worse")
+    (command,) = job.decide(behind)
+    assert isinstance(command, fx.StopOnRunner)
+    last = job.trial(1).transitions[-1]
+    assert last.status is SecondaryStatus.STOPPING
+    assert last.message == "Stopping the training job early: 0.9 is worse"
+    assert job.decide(behind) == []
+    job.end(1, ev.Outcome.STOPPED)
+    ended = job.trial(1)
+    assert (ended.status, ended.objective_value) == (TrainingJobStatus.STOPPED, 0.9)
+    assert job.job.counters == Counters(stopped=1, objective_succeeded=1)
+
+
+def test_what_an_earlier_attempt_was_judged_by_stops_no_other() -> None:
+    job = driver(jobs=4, parallel=1)
+    job.suggest()
+    job.assign(1)
+    job.end(1, ev.Outcome.RETURNED)
+    job.assign(1)
+    behind = ev.TrialFellBehind(trial_name=job.name(1), lease_token=1, reason="0.9 is worse")
+    assert job.decide(behind) == []
+    assert not job.trial(1).stop_requested

@@ -237,6 +237,19 @@ class LifecycleMachine(RuleBasedStateMachine):
             assert stopped.stop_requested
             assert (stopped.ended_at is None) == (trial.lease is not None)
 
+    @precondition(lambda self: self.decisions.store.trials)
+    @rule(pick=_PICK, is_late=st.booleans())
+    def fall_behind(self, *, pick: int, is_late: bool) -> None:
+        trial = self._launched(pick)
+        token = trial.lease_token - is_late
+        event = ev.TrialFellBehind(trial_name=trial.name, lease_token=token, reason="it is slow")
+        is_held = trial.ended_at is None and trial.lease is not None and not is_late
+        if not is_held or trial.stop_requested:
+            self._unheeded(event)
+        else:
+            self._decide(event)
+            assert self.decisions.store.trials[trial.name].stop_requested
+
     @rule(after_next_commit=st.booleans())
     def crash(self, *, after_next_commit: bool) -> None:
         if after_next_commit:

@@ -15,7 +15,10 @@ from tests.server.domain.create_requests import BAYESIAN, RANDOM, create_request
 from tests.server.domain.job_specs import job_spec
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import tuning_service_pb2 as tuning_pb
-from tunesmith.v1.tuning_job_pb2 import LEASE_EXPIRY_ACTION_FAIL
+from tunesmith.v1.tuning_job_pb2 import (
+    LEASE_EXPIRY_ACTION_FAIL,
+    TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO,
+)
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.instance_types import InstanceProfile
@@ -87,7 +90,7 @@ class RecordingActor:
     def act(self, _: Coordinator, command: fx.Command) -> None:
         self.acted.append((len(self.store.commits), command))
 
-    def committed(self, _: Coordinator) -> None:
+    def committed(self, _: Coordinator, durable: Sequence[fx.Durable]) -> None:  # noqa: ARG002 - the interface's
         self.changes += 1
 
 
@@ -145,6 +148,7 @@ class Engine:
         lease: timedelta | None = None,
         fails_late: bool = False,
         small: bool = False,
+        stops_early: bool = False,
     ) -> str:
         """Create a tuning job; returns its ARN."""
         request = tuning_request(name, jobs=jobs, parallel=parallel, instance_type=instance_type)
@@ -161,6 +165,8 @@ class Engine:
             ranges.add(name="depth", values=["3", "6", "9"])
         if bayesian:
             config.strategy = BAYESIAN
+        if stops_early:
+            config.training_job_early_stopping_type = TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
         if random_seed is not None:
             config.random_seed = random_seed
         return await self.jobs.create(request, seed=1, request_id=request_id)

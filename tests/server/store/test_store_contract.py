@@ -6,6 +6,7 @@ Listings, round trips and tags have files of their own beside this one.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,7 +28,7 @@ from tunesmith_server.domain.errors import (
     ResourceInUse,
     StoreUnavailable,
 )
-from tunesmith_server.domain.states import TuningJobStatus
+from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.store.store import Store, StoredJob
 
@@ -295,6 +296,31 @@ async def test_what_names_another_tuning_jobs_training_job_is_a_conflict(store: 
 
 
 # --- reading ----------------------------------------------------------------------------------
+
+
+async def test_curves_are_of_one_metric_and_come_by_their_ends(store: Store) -> None:
+    trials = [samples.new_trial(f"t-{index}", index) for index in (1, 2, 3, 4)]
+    stored = await samples.with_trials(store, "digits", trials)
+    await samples.with_trials(store, "other", [samples.new_trial("other-1")])
+    later = NOW + timedelta(seconds=1)
+    await store.commit(
+        changed(
+            stored,
+            *(measured(f"t-{n}", k, float(10 * n + k)) for n in (1, 2, 3) for k in (2, 1)),
+            measured("t-1", 3, math.nan),
+            measured("t-4", 1, 0.5, metric="other"),
+            SaveTrial(trial=samples.ended_trial(trials[0], objective=0.5, at=later)),
+            SaveTrial(trial=samples.ended_trial(trials[2], objective=0.5, at=NOW)),
+        )
+    )
+    third, first, second = await store.curves(stored.job.job_id, "loss")
+    assert [each.trial_name for each in (third, first, second)] == ["t-3", "t-1", "t-2"]
+    assert first.status is third.status is TrainingJobStatus.COMPLETED
+    assert second.status is TrainingJobStatus.IN_PROGRESS
+    assert (third.values, second.values) == ((31.0, 32.0), (21.0, 22.0))
+    assert first.values[:2] == (11.0, 12.0)
+    assert math.isnan(first.values[2])
+    assert await store.curves(stored.job.job_id, "nothing") == ()
 
 
 async def test_open_tuning_jobs_come_oldest_first_without_ended_or_deleted_ones(

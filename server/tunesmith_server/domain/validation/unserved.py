@@ -159,11 +159,6 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.StrategyConfig": Unserved(
         asks=_is_set, because="Hyperband, which alone has settings, is still to come"
     ),
-    f"{_CONFIG}.TrainingJobEarlyStoppingType": Unserved(
-        asks=_other_than(job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF),
-        because="training jobs are not stopped for falling behind others yet",
-        instead="Off works",
-    ),
     f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence": Unserved(
         asks=_other_than(job_pb.COMPLETE_ON_CONVERGENCE_DISABLED),
         because="convergence is not detected yet",
@@ -294,6 +289,7 @@ SERVED: frozenset[str] = frozenset(
         f"{_CRITERIA}.BestObjectiveNotImproving.MaxNumberOfTrainingJobsNotImproving",
         f"{_CRITERIA}.ConvergenceDetected",
         f"{_CONFIG}.RandomSeed",
+        f"{_CONFIG}.TrainingJobEarlyStoppingType",
         _DEFINITION,
         f"{_DEFINITION}.DefinitionName",
         f"{_DEFINITION}.StaticHyperParameters",

@@ -124,3 +124,13 @@ FROM measurements AS m
 JOIN training_jobs AS trial USING (training_job_id)
 WHERE trial.name = :name
 ORDER BY m.lease_token, m.sequence
+
+-- name: curves
+-- Read what a tuning job's training jobs measured of a metric: the ended ones first, in the order of
+-- their ends, each in the order in which it was reported.
+SELECT trial.name, trial.status, m.value
+FROM training_jobs AS trial
+JOIN measurements AS m USING (training_job_id)
+WHERE trial.job_id = :job_id AND m.metric_name = :metric_name
+ORDER BY
+    trial.ended_at IS NULL, trial.modified_at, trial.launch_index, m.lease_token, m.sequence

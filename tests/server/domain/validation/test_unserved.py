@@ -109,9 +109,6 @@ ASKS: dict[str, Edit] = {
         "max_resource",
         9,
     ),
-    "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType": lambda r: setattr(
-        r.hyper_parameter_tuning_job_config, "training_job_early_stopping_type", 2
-    ),
     (
         "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected."
         "CompleteOnConvergence"
@@ -259,7 +256,6 @@ def test_defaults_of_what_is_not_served_are_taken() -> None:
     request = create_request()
     ours, job = definition(request), request.hyper_parameter_tuning_job_config
     job.strategy_config.SetInParent()
-    job.training_job_early_stopping_type = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
     criteria(
         request
     ).convergence_detected.complete_on_convergence = job_pb.COMPLETE_ON_CONVERGENCE_DISABLED

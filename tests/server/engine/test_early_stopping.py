@@ -1,0 +1,131 @@
+"""Early stopping: who falls behind is told to stop, whoever runs it, also after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tests.server.domain.job_specs import job_spec
+from tests.server.engine.engine_parts import Engine, new_state, running_engine
+from tests.server.engine.test_callers import HOUR, ask, complete, report, stored
+from tests.server.store import samples
+from tunesmith_server.domain.effects import DropMeasurements, Durable, SaveTrial
+from tunesmith_server.domain.states import SecondaryStatus, TrainingJobStatus
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.engine.early_stopping import EarlyStopping
+from tunesmith_server.store.store import Curve
+
+METRIC = "loss"
+
+
+async def run_to_its_end(engine: Engine, *values: float) -> Trial:
+    (trial,) = await ask(engine, "a")
+    for value in values:
+        assert not await report(engine, trial, {METRIC: value})
+    await complete(engine, trial, values[-1])
+    return trial
+
+
+async def test_a_trial_that_falls_behind_is_told_so_by_its_own_report(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=3, lease=HOUR, stops_early=True)
+        for values in ((0.9, 0.5), (0.8, 0.4)):
+            await run_to_its_end(engine, *values)
+        (trial,) = await ask(engine, "a")
+        assert not await report(engine, trial, {METRIC: 0.85})
+        assert not await report(engine, trial, {"other": 9.0})
+        assert await report(engine, trial, {METRIC: 0.75})
+        stopping = await stored(engine, trial.name)
+        assert stopping.secondary_status is SecondaryStatus.STOPPING
+        assert stopping.transitions[-1].message == (
+            "Stopping the training job early: at epoch 2 its objective, 0.75, was worse than 0.65, "
+            "the median of the averages up to there of the 2 training jobs that have ended"
+        )
+        await complete(engine, trial, 0.75)
+        ended = await stored(engine, trial.name)
+        assert ended.status is TrainingJobStatus.STOPPED
+        assert ended.objective_value == 0.75
+        job = await engine.store.job("digits")
+        assert job is not None
+        assert (job.job.counters.completed, job.job.counters.stopped) == (2, 1)
+
+
+async def test_without_auto_nobody_is_stopped(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=3, lease=HOUR)
+        for values in ((0.9, 0.5), (0.8, 0.4)):
+            await run_to_its_end(engine, *values)
+        (trial,) = await ask(engine, "a")
+        assert not await report(engine, trial, {METRIC: 99.0})
+
+
+async def test_a_restarted_server_judges_by_what_it_knew(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=3, lease=HOUR, stops_early=True)
+        for values in ((0.9, 0.5), (0.8, 0.4)):
+            await run_to_its_end(engine, *values)
+        (trial,) = await ask(engine, "a")
+        assert not await report(engine, trial, {METRIC: 0.8})
+    async with running_engine(tmp_path) as engine:
+        assert await report(engine, trial, {METRIC: 0.7})
+
+
+# --- what is taken in -------------------------------------------------------------------------
+
+
+def ended_curves(*averages: float) -> list[Curve]:
+    return [
+        Curve(trial_name=f"old-{value}", status=TrainingJobStatus.COMPLETED, values=(value,))
+        for value in averages
+    ]
+
+
+def state_with(*names: str) -> JobState:
+    trials = {name: samples.new_trial(name) for name in names}
+    return replace(new_state(), trials=trials)
+
+
+def behind(stopping: EarlyStopping, *durable: Durable, names: Sequence[str] = ("t",)) -> list[str]:
+    return [event.trial_name for event in stopping.observe(state_with(*names), durable)]
+
+
+def emitted(value: float, *, name: str = "t", sequence: int = 1) -> Durable:
+    return samples.measured(name, sequence, value, metric=job_spec().goal.metric_name)
+
+
+def test_what_has_ended_or_begun_anew_meanwhile_is_not_stopped() -> None:
+    stopping = EarlyStopping(job_spec(), ended_curves(1.0, 2.0))
+    assert behind(stopping, emitted(3.0)) == ["t"]
+    dropped = DropMeasurements(trial_name="t")
+    assert behind(stopping, emitted(3.0), dropped) == []
+    assert behind(stopping, emitted(3.0), dropped, emitted(1.0)) == []
+    assert behind(stopping, emitted(3.0, name="u"), names=()) == []
+
+
+def test_failed_trials_are_no_measure_and_stopped_ones_are() -> None:
+    for status, secondary in (
+        (TrainingJobStatus.FAILED, SecondaryStatus.FAILED),
+        (TrainingJobStatus.STOPPED, SecondaryStatus.STOPPED),
+    ):
+        stopping = EarlyStopping(job_spec(), ended_curves(1.0))
+        trial = samples.ended_trial(samples.new_trial("old"), objective=None, at=samples.NOW)
+        trial = replace(trial, secondary_status=secondary)
+        assert trial.status is status
+        # The end is written before the last value, which belongs to it all the same.
+        assert behind(stopping, SaveTrial(trial=trial), emitted(2.0, name="old")) == []
+        is_measure = status is TrainingJobStatus.STOPPED
+        assert behind(stopping, emitted(3.0)) == (["t"] if is_measure else [])
+
+
+def test_a_recalled_trial_goes_on_where_it_was() -> None:
+    open_one = Curve(trial_name="t", status=TrainingJobStatus.IN_PROGRESS, values=(1.0,))
+    ended = [
+        Curve(trial_name=name, status=TrainingJobStatus.COMPLETED, values=(1.0, 1.0))
+        for name in "ab"
+    ]
+    stopping = EarlyStopping(job_spec(), [*ended, open_one])
+    (event,) = stopping.observe(state_with("t"), [emitted(1.5, sequence=2)])
+    assert event.reason.startswith("at epoch 2 ")
+    assert event.lease_token == 1
