@@ -119,6 +119,34 @@ def test_a_training_job_that_falls_behind_is_stopped(calls: Calls, tmp_path: Pat
     assert config.training_job_early_stopping_type == auto
 
 
+def test_a_failure_that_may_pass_is_retried(calls: Calls, tmp_path: Path) -> None:
+    request = create_request(
+        "passing",
+        script=write_script(tmp_path, jobs.PASSING),
+        output=tmp_path / "out",
+        jobs=1,
+        parallel=1,
+        static={"starts": str(tmp_path / "starts")},
+    )
+    request.training_job_definition.retry_strategy.maximum_retry_attempts = 2
+    calls.create(request)
+    calls.watch_to_end("passing")
+
+    (summary,) = calls.training_jobs("passing")
+    assert summary.training_job_status == TRAINING_COMPLETED
+    assert summary.final_hyper_parameter_tuning_job_objective_metric.value == 3
+    assert (tmp_path / "starts").read_text().split() == [summary.training_job_name] * 3
+    described = calls.training_job(summary.training_job_name)
+    assert described.retry_strategy.maximum_retry_attempts == 2
+    told = [each.status_message for each in described.secondary_status_transitions]
+    assert "Retry 1 of 2 after: AlgorithmError: Exit Code: 75" in told
+    assert (
+        "Retry 2 of 2 after: AlgorithmError: Exit Code: 137 (SIGKILL), as the system ends a program "
+        "when memory runs out"
+    ) in told
+    assert [metric.value for metric in described.final_metric_data_list] == [3]
+
+
 def _assert_events_are_in_order(events: Sequence[Event], names: Sequence[str]) -> None:
     sequences = [event.sequence for event in events]
     assert sequences == sorted(set(sequences))

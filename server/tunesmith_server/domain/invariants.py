@@ -188,6 +188,11 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
         "it is to stop once the tuning job's end is decided",
         state.job.closing is None or trial.stop_requested,
     )
+    yield "it is retried as often as is allowed", trial.retries <= state.spec.retry_terms.most
+    yield (
+        "each retry has an interruption",
+        trial.retries <= trial.story().count(SecondaryStatus.INTERRUPTED),
+    )
     steps = [measurement.step for measurement in trial.metrics.values()]
     yield "its measurements are counted from 1", all(step >= 1 for step in steps)
     # Callers may leave steps out.

@@ -18,7 +18,7 @@ from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.site import Site, resolve_algorithm
-from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, RetryTerms, Strategy
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
@@ -81,6 +81,10 @@ def read_job_spec(
         lease_terms=_lease_terms(request),
         criteria=_criteria(config.tuning_job_completion_criteria),
         stops_early=config.training_job_early_stopping_type == _EARLY,
+        retry_terms=RetryTerms(
+            most=request.training_job_definition.retry_strategy.maximum_retry_attempts,
+            time_limit=runtime_limit(request.training_job_definition),
+        ),
     )
 
 

@@ -195,9 +195,9 @@ class _Machine:
         if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
             return
         if isinstance(event, ev.TrialReported):
-            moved = trial_steps.reported(trial, event, self._now)
+            moved = trial_steps.reported(trial, event, self._now, self.state.spec.retry_terms)
         else:
-            moved = trial_steps.runner_lost(trial, event, self._now)
+            moved = trial_steps.runner_lost(trial, event, self._now, self.state.spec.retry_terms)
         if moved.trial is not trial:  # else it was known already
             self._put(moved.trial, moved.effects)
 

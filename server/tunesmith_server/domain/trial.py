@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -99,6 +99,8 @@ class Trial:
         failure_reason: At most 1024 characters; set exactly when it failed.
         model_artifacts_uri: Where the packed model is; empty until there is one.
         completion_id: Idempotency key of the call by which a caller ended it, if that had one.
+        retries: How often it was started again after a failure.
+        spent: How long the programs of the attempts before this one ran.
     """
 
     name: str
@@ -122,6 +124,8 @@ class Trial:
     failure_reason: str | None = None
     model_artifacts_uri: str = ""
     completion_id: str | None = None
+    retries: int = 0
+    spent: timedelta = timedelta()
 
     @property
     def status(self) -> TrainingJobStatus:
@@ -161,6 +165,11 @@ class Trial:
             modified_at=now,
             ended_at=ended_at,
         )
+
+    def runtime(self, until: datetime) -> timedelta:
+        """Give how long its programs have run, in all attempts, up to a time."""
+        started = self.training_started_at
+        return self.spent if started is None else self.spent + max(until - started, timedelta())
 
     def next_step(self, metric_name: str) -> int:
         """Give the step of a metric's next value where nobody says which it is."""

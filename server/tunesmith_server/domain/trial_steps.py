@@ -19,6 +19,7 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
 )
 from tunesmith_server.domain.trial import WAITS_FOR_RUNNER, FailureKind, Lease, Trial
+from tunesmith_server.domain.tuning_job import RetryTerms
 
 #: A training job's FailureReason is at most this long.
 FAILURE_REASON_LENGTH: Final = 1024
@@ -69,7 +70,9 @@ def assigned(trial: Trial, event: ev.TrialAssigned, now: datetime) -> Moved:
     return Moved(trial=replace(starting, lease=lease, lease_token=token, reported_sequence=0))
 
 
-def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
+def reported(
+    trial: Trial, event: ev.TrialReported, now: datetime, retry_terms: RetryTerms
+) -> Moved:
     """Take in the next report of a lease; one that is known already changes nothing.
 
     Raises:
@@ -95,17 +98,21 @@ def reported(trial: Trial, event: ev.TrialReported, now: datetime) -> Moved:
                 trial=trial, effects=(fx.Announce(message=message, trial_name=trial.name),)
             )
         case ev.TrialEnded():
-            return _ended(trial, event.report, at, now)
+            return _ended(trial, event.report, at, now, retry_terms)
         case _:
             assert_never(event.report)
 
 
-def runner_lost(trial: Trial, event: ev.RunnerLost, now: datetime) -> Moved:
-    """Fail a trial whose runner is gone: nobody knows what became of its program."""
+def runner_lost(
+    trial: Trial, event: ev.RunnerLost, now: datetime, retry_terms: RetryTerms
+) -> Moved:
+    """Retry or fail a trial whose runner is gone: nobody knows what became of its program."""
     if trial.stop_requested:
         return Moved(trial=moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now))
-    failed = moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
     reason = f"InternalServerError: {event.reason}"
+    if _may_retry(trial, now, retry_terms):
+        return _retried(trial, reason, now, now, retry_terms)
+    failed = moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
     return Moved(trial=blamed(failed, reason, retryable=True))
 
 
@@ -169,12 +176,17 @@ def _metric(
     return Moved(trial=trial, effects=(saved, fx.Announce(message=message, trial_name=trial.name)))
 
 
-def _ended(trial: Trial, report: ev.TrialEnded, at: datetime, now: datetime) -> Moved:
+def _ended(
+    trial: Trial, report: ev.TrialEnded, at: datetime, now: datetime, retry_terms: RetryTerms
+) -> Moved:
     if report.training_started_at is not None:
         started_at = min(max(report.training_started_at, trial.created_at), at)
         trial = replace(trial, training_started_at=started_at)
     if report.outcome is ev.Outcome.RETURNED:
         return _returned(trial, at, now)
+    can_pass = report.outcome is ev.Outcome.FAILED and report.retryable
+    if can_pass and _may_retry(trial, at, retry_terms):
+        return _retried(trial, report.failure_reason, at, now, retry_terms)
     ended = moved(trial, _OUTCOME_STATUS[report.outcome], Cause.RUNNER, now, at=at)
     ended = replace(ended, model_artifacts_uri=report.model_artifacts_uri)
     if report.outcome is ev.Outcome.FAILED:
@@ -186,7 +198,29 @@ def _returned(trial: Trial, at: datetime, now: datetime) -> Moved:
     """Put a trial that its runner gave back into the queue, as if it had never begun."""
     if trial.stop_requested:
         return Moved(trial=moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now, at=at))
-    interrupted = moved(trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at)
+    return _waiting_again(trial, at, now)
+
+
+def _may_retry(trial: Trial, at: datetime, terms: RetryTerms) -> bool:
+    """Tell whether a trial that failed at a time may be started again."""
+    if trial.stop_requested or trial.retries >= terms.most:
+        return False
+    return terms.time_limit is None or trial.runtime(at) < terms.time_limit
+
+
+def _retried(trial: Trial, reason: str, at: datetime, now: datetime, terms: RetryTerms) -> Moved:
+    """Put a trial that failed into the queue; what it has spent stays spent."""
+    told = f"Retry {trial.retries + 1} of {terms.most} after: {reason}"
+    spent = replace(trial, retries=trial.retries + 1, spent=trial.runtime(at))
+    return _waiting_again(spent, at, now, message=told[:FAILURE_REASON_LENGTH])
+
+
+def _waiting_again(
+    trial: Trial, at: datetime, now: datetime, *, message: str | None = None
+) -> Moved:
+    interrupted = moved(
+        trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at, message=message
+    )
     waiting = moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
     waiting = replace(waiting, lease=None, metrics={}, training_started_at=None)
     again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))

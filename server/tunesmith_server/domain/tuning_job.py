@@ -44,6 +44,19 @@ class LeaseTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryTerms:
+    """Say when a trial that failed without its own fault is started again.
+
+    Attributes:
+        most: So often, at most.
+        time_limit: All its attempts together may run so long; None for any time.
+    """
+
+    most: int = 0
+    time_limit: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Hold what a create request asks for: the message, kept whole, and what was read off it.
 
@@ -63,6 +76,7 @@ class JobSpec:
         lease_terms: Set exactly when callers run the trials, and not runners.
         criteria: When it completes, beside its limits.
         stops_early: Trials that fall behind are stopped.
+        retry_terms: When trials are started again.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -78,6 +92,7 @@ class JobSpec:
     lease_terms: LeaseTerms | None = None
     criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
     stops_early: bool = False
+    retry_terms: RetryTerms = field(default_factory=RetryTerms)
 
     @property
     def name(self) -> str:

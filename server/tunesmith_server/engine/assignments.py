@@ -73,7 +73,8 @@ class Assigner:
             volume_size_bytes=volume_gib * _GIB,
             training_input_mode=definition.algorithm_specification.training_input_mode,
         )
-        assignment.max_runtime.FromTimedelta(runtime_limit(definition))
+        left = runtime_limit(definition) - trial.spent  # all attempts share the limit
+        assignment.max_runtime.FromTimedelta(max(left, timedelta(seconds=1)))
         assignment.stop_grace.FromTimedelta(self.stop_grace)
         return assignment
 

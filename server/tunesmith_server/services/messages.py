@@ -144,9 +144,12 @@ class Messages:
             ),
             enable_managed_spot_training=definition.enable_managed_spot_training,
             environment=definition.environment,
+            retry_strategy=(
+                definition.retry_strategy if definition.HasField("retry_strategy") else None
+            ),
         )
         if trial.training_started_at is not None and trial.ended_at is not None:
-            spent = (trial.ended_at - trial.training_started_at).total_seconds()
+            spent = trial.runtime(trial.ended_at).total_seconds()
             answer.training_time_in_seconds = max(1, round(spent))
             answer.billable_time_in_seconds = answer.training_time_in_seconds
         return answer

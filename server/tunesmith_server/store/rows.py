@@ -178,6 +178,8 @@ def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
         trial.failure_reason,
         trial.model_artifacts_uri,
         trial.completion_id,
+        trial.retries,
+        trial.spent // _MICROSECOND,
     )
 
 
@@ -219,6 +221,8 @@ def trial(row: sqlite3.Row) -> Trial:
         failure_reason=row["failure_reason"],
         model_artifacts_uri=row["model_artifacts_uri"],
         completion_id=row["completion_id"],
+        retries=row["retries"],
+        spent=row["spent"] * _MICROSECOND,
     )
 
 

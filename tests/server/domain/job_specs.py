@@ -9,7 +9,7 @@ from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, RetryTerms, Strategy
 
 CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -44,6 +44,8 @@ def job_spec(
     lease_terms: LeaseTerms | None = None,
     target: float | None = None,
     most_not_improving: int | None = None,
+    retries: int = 0,
+    time_limit: timedelta | None = None,
 ) -> JobSpec:
     """Ask for a tuning job; the request agrees with what is read off it."""
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
@@ -78,5 +80,6 @@ def job_spec(
         max_runtime=max_runtime,
         definition_name=definition_name,
         lease_terms=lease_terms,
+        retry_terms=RetryTerms(most=retries, time_limit=time_limit),
         criteria=CompletionCriteria(target=target, most_not_improving=most_not_improving),
     )

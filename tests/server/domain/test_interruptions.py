@@ -287,3 +287,77 @@ def test_a_clock_that_is_set_back_stands_still() -> None:
     assert job.job.modified_at == latest
     spans = [(t.started_at, t.ended_at) for t in trial.transitions]
     assert all(ended_at is not None and started_at <= ended_at for started_at, ended_at in spans)
+
+
+# --- retries ------------------------------------------------------------------------------
+
+
+def retrying(*, retries: int = 2, time_limit: timedelta | None = None) -> Driver:
+    job = Driver(job_spec(jobs=2, parallel=1, retries=retries, time_limit=time_limit))
+    job.suggest()
+    return job
+
+
+def test_a_lost_trial_is_retried_under_its_name_as_often_as_is_allowed() -> None:
+    job = retrying(retries=2)
+    for attempt in (1, 2):
+        job.assign(1)
+        job.emit(1, 0.5)
+        commands = job.lose(1)
+        waiting = job.trial(1)
+        assert waiting.secondary_status is SecondaryStatus.PENDING
+        assert (waiting.retries, waiting.lease, waiting.metrics) == (attempt, None, {})
+        assert fx.Enqueue(trial=waiting) in commands
+        assert waiting.transitions[-2].message == (
+            f"Retry {attempt} of 2 after: InternalServerError: the runner a was restarted"
+        )
+        assert job.decisions.store.measurements[job.name(1)] == []
+    job.assign(1)
+    job.lose(1)
+    assert job.trial(1).status is TrainingJobStatus.FAILED
+    assert job.job.counters == Counters(retryable_error=1, objective_failed=1)
+
+
+def test_only_a_failure_that_can_pass_is_retried() -> None:
+    job = retrying()
+    job.assign(1)
+    job.end(1, ev.Outcome.FAILED, retryable=True)
+    assert job.trial(1).retries == 1
+    job.run(1, 0.25)
+    assert (job.trial(1).status, job.trial(1).objective_value) == ("Completed", 0.25)
+    job.suggest()
+    job.fail(2)
+    assert job.trial(2).status is TrainingJobStatus.FAILED
+    assert job.job.counters.non_retryable_error == 1
+
+
+def test_without_a_retry_strategy_there_is_one_attempt() -> None:
+    job = retrying(retries=0)
+    job.assign(1)
+    job.lose(1)
+    assert job.trial(1).status is TrainingJobStatus.FAILED
+
+
+def test_attempts_share_the_time_limit() -> None:
+    # Each event takes a minute: an attempt runs from its Training to its loss, one minute later.
+    job = retrying(retries=9, time_limit=timedelta(minutes=2, seconds=30))
+    for spent_min in (1, 2):
+        job.assign(1)
+        job.reach(1, ev.Stage.TRAINING)
+        job.lose(1)
+        assert job.trial(1).spent == timedelta(minutes=spent_min)
+    job.assign(1)
+    job.reach(1, ev.Stage.TRAINING)
+    job.lose(1)
+    ended = job.trial(1)
+    assert ended.status is TrainingJobStatus.FAILED
+    assert ended.ended_at is not None
+    assert ended.runtime(ended.ended_at) == timedelta(minutes=3)
+
+
+def test_a_trial_that_is_to_stop_is_not_retried() -> None:
+    job = retrying()
+    job.assign(1)
+    job.stop(1)
+    job.lose(1)
+    assert job.trial(1).status is TrainingJobStatus.STOPPED

@@ -20,7 +20,7 @@ from tunesmith_server.domain.job_spec import (
 )
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
-from tunesmith_server.domain.tuning_job import JobSpec, Strategy
+from tunesmith_server.domain.tuning_job import JobSpec, RetryTerms, Strategy
 from tunesmith_server.domain.validation import check_constraints
 
 ACCOUNT = Account(region="lab", account_id="123456789012")
@@ -174,6 +174,15 @@ def test_completion_criteria_are_read() -> None:
     given.target_objective_metric_value = 0.0
     given.best_objective_not_improving.max_number_of_training_jobs_not_improving = 3
     assert spec_of(request).criteria == CompletionCriteria(target=0.0, most_not_improving=3)
+
+
+def test_retries_are_read_and_share_the_time_limit() -> None:
+    request = minimal_request()
+    assert spec_of(request).retry_terms.most == 0
+    definition = request.training_job_definition
+    definition.retry_strategy.maximum_retry_attempts = 3
+    definition.stopping_condition.max_runtime_in_seconds = 90
+    assert spec_of(request).retry_terms == RetryTerms(most=3, time_limit=timedelta(seconds=90))
 
 
 def test_early_stopping_is_read_and_shown() -> None:

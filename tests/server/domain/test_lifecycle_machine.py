@@ -43,6 +43,8 @@ _SPECS = st.builds(
     max_runtime=st.sampled_from([timedelta(hours=1), None]),
     target=st.sampled_from([None, None, 0.25, 0.3]),
     most_not_improving=st.sampled_from([None, None, 3]),
+    retries=st.sampled_from([0, 0, 2]),
+    time_limit=st.sampled_from([None, timedelta(minutes=5)]),
 )
 _VALUES = st.sampled_from([0.5, 0.5, 0.25, math.nan, math.inf, -math.inf])
 _OUTCOMES = st.sampled_from([ev.Outcome.COMPLETED, *ev.Outcome])
@@ -188,17 +190,37 @@ class LifecycleMachine(RuleBasedStateMachine):
             self._report(self._held(pick), ev.MetricEmitted(metric_name=METRIC, value=value))
         trial = self._held(pick)
         self._report(trial, ended(outcome, retryable=retryable, started_at=self.now))
-        is_open = self.decisions.store.trials[trial.name].ended_at is None
-        assert is_open == (outcome is ev.Outcome.RETURNED and not trial.stop_requested)
+        if outcome is ev.Outcome.FAILED and retryable:
+            self._retried_or_failed(trial)
+        else:
+            is_open = self.decisions.store.trials[trial.name].ended_at is None
+            assert is_open == (outcome is ev.Outcome.RETURNED and not trial.stop_requested)
 
     @precondition(lambda self: self.has_work)
     @rule(pick=_PICK)
     def lose_runner(self, *, pick: int) -> None:
         trial = self._held(pick)
         self._decide(_lost(trial))
-        lost = self.decisions.store.trials[trial.name]
-        assert lost.ended_at is not None
-        assert (lost.status is TrainingJobStatus.STOPPED) == trial.stop_requested
+        if trial.stop_requested:
+            lost = self.decisions.store.trials[trial.name]
+            assert lost.status is TrainingJobStatus.STOPPED
+        else:
+            self._retried_or_failed(trial)
+
+    def _retried_or_failed(self, before: Trial) -> None:
+        """Check what became of a trial that failed, and not by its own fault."""
+        terms = self.decisions.state.spec.retry_terms
+        after = self.decisions.store.trials[before.name]
+        may_retry = before.retries < terms.most and not before.stop_requested
+        if after.ended_at is None:
+            assert may_retry
+            assert after.retries == before.retries + 1
+            assert after.spent >= before.spent
+            assert terms.time_limit is None or after.spent < terms.time_limit
+        else:
+            assert after.retries == before.retries
+            spent = after.runtime(after.ended_at)
+            assert not may_retry or (terms.time_limit is not None and spent >= terms.time_limit)
 
     @precondition(lambda self: self.has_work)
     @rule(pick=_PICK, ahead=st.integers(2, 5))

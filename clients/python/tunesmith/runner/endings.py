@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,12 +47,20 @@ def failed(failure: TrialFailure, program: ProgramExit | None = None) -> pb.Tria
 
 
 def algorithm_failure(program: ProgramExit, failure_text: str) -> TrialFailure:
-    """Blame the program: in its own words if it left any, else by its exit code."""
-    text = failure_text
-    if not text and program.code < 0:
+    """Blame the program: in its own words if it left any, else by its exit code.
+
+    Two ends may pass: exit status 75, by which a program says so itself (EX_TEMPFAIL of sysexits.h),
+    and SIGKILL that nobody here sent, which is the system's when memory runs out.
+    """
+    text, code = failure_text, program.code
+    is_killed = code == -signal.SIGKILL
+    if not text and code < 0:
         # As a shell and docker count a signal.
-        text = f"Exit Code: {128 - program.code} ({_signal_name(-program.code)})"
-    return TrialFailure(FailureKind.ALGORITHM, text or f"Exit Code: {program.code}")
+        text = f"Exit Code: {128 - code} ({_signal_name(-code)})"
+        if is_killed:
+            text += ", as the system ends a program when memory runs out"
+    can_pass = is_killed or code == os.EX_TEMPFAIL
+    return TrialFailure(FailureKind.ALGORITHM, text or f"Exit Code: {code}", retryable=can_pass)
 
 
 def _signal_name(number: int) -> str:

@@ -245,9 +245,6 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_DEFINITION}.CheckpointConfig": Unserved(
         asks=_is_set, because="checkpoints are not copied yet"
     ),
-    f"{_DEFINITION}.RetryStrategy": Unserved(
-        asks=_is_set, because="failed training jobs are not started again yet"
-    ),
 }
 
 RULED_OUT: Mapping[str, str] = {
@@ -320,6 +317,8 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.StoppingCondition",
         f"{_DEFINITION}.StoppingCondition.MaxRuntimeInSeconds",
         f"{_DEFINITION}.Environment",
+        f"{_DEFINITION}.RetryStrategy",
+        f"{_DEFINITION}.RetryStrategy.MaximumRetryAttempts",
         "TrialLeaseConfig",
         "TrialLeaseConfig.LeaseDurationInSeconds",
         "TrialLeaseConfig.LeaseExpiryAction",

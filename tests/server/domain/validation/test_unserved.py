@@ -228,9 +228,6 @@ ASKS: dict[str, Edit] = {
     "TrainingJobDefinition.CheckpointConfig": lambda r: setattr(
         definition(r).checkpoint_config, "s3_uri", "file:///c"
     ),
-    "TrainingJobDefinition.RetryStrategy": lambda r: setattr(
-        definition(r).retry_strategy, "maximum_retry_attempts", 1
-    ),
 }
 
 
