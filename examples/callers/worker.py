@@ -17,6 +17,12 @@ import tunesmith
 DEEPEST_LINEAR = 6
 
 
+def run(trial: tunesmith.JobTrial) -> None:
+    """Run a trial; one that raises is completed as failed, and not kept for ever."""
+    with trial:
+        evaluate(trial)
+
+
 def evaluate(trial: tunesmith.JobTrial) -> None:
     """Stand for a training of your own, with a loss after each of five epochs."""
     rate, depth = float(trial.parameters["rate"]), int(trial.parameters["depth"])
@@ -48,7 +54,7 @@ def main() -> None:
             job = client.job(request["HyperParameterTuningJobName"])
         with ThreadPoolExecutor(arguments.workers) as pool:
             for trial in job.trials(workers=arguments.workers):
-                pool.submit(evaluate, trial).add_done_callback(lambda done: done.result())
+                pool.submit(run, trial).add_done_callback(lambda done: done.result())
         described = job.describe()
         if described.HasField("best_training_job"):
             best = described.best_training_job

@@ -112,6 +112,11 @@ class Caller:
         self.suggestions: SuggestionServiceAsyncStub = SuggestionServiceStub(self._channel)  # type: ignore[assignment]
         self._background: set[asyncio.Task[None]] = set()
 
+    @property
+    def deadline_s(self) -> float:
+        """Give how long a call may take."""
+        return self._settings.deadline_s
+
     async def close(self) -> None:
         """Close the channel; calls under way, and work in the background, are cancelled."""
         for task in self._background:

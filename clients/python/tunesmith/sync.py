@@ -287,6 +287,18 @@ class JobTrial:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {dict(self.parameters)!r})"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Complete the trial as failed if the block ends by an error and has not completed it."""
+        self._thread.run(self._trial.__aexit__(kind, error, traceback))
+
     @property
     def name(self) -> str:
         """Give the trial's name; it is a training job of the tuning job."""
@@ -299,7 +311,10 @@ class JobTrial:
 
     @property
     def should_stop(self) -> bool:
-        """Tell whether the trial is to be completed now, with what it has; as last heard."""
+        """Tell whether the trial is to be completed now, with what it has.
+
+        That is as last heard: by a report, or else by a renewal of the lease, once a minute.
+        """
         return self._trial.should_stop
 
     def report(self, values: Mapping[str, float], *, step: int | None = None) -> bool:

@@ -13,13 +13,12 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from datetime import timedelta
+from types import MappingProxyType, TracebackType
 from typing import Final, Self, TypeAlias
 
-from google.protobuf.duration_pb2 import Duration
-
 from tunesmith.calls import Caller
-from tunesmith.errors import AlreadyCompleted, Conflict, TunesmithError
+from tunesmith.errors import AlreadyCompleted, Conflict, DeadlineExceeded, TunesmithError
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1.tuning_job_pb2 import HYPER_PARAMETER_TUNING_JOB_STATUS_IN_PROGRESS
 
@@ -31,8 +30,13 @@ _IN_PROGRESS: Final = HYPER_PARAMETER_TUNING_JOB_STATUS_IN_PROGRESS
 
 #: Of a reason so many characters are told.
 _REASON_LENGTH: Final = 1024
-#: An ask waits so long at the server for a trial, and is then repeated.
-_WAIT_S: Final = 20
+#: An ask waits so long at the server for a trial, and no longer than this share of a call's
+#: deadline; it is then repeated, after a pause in case that the server did not wait.
+_WAIT_S: Final = 20.0
+_WAIT_SHARE: Final = 2 / 3
+_PAUSE_S: Final = 0.2
+#: A suggestion may take longer than a call may, as when kernels are being compiled: so many times.
+_SLOW_ASKS: Final = 9
 #: A lease is renewed so many times in its duration, and at least this often.
 _RENEWALS: Final = 3
 _RENEWAL_S: Final = 60.0
@@ -65,9 +69,25 @@ class AsyncJobTrial:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {dict(self.parameters)!r})"
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Complete the trial as failed if the block ends by an error and has not completed it."""
+        if error is not None and not self.has_ended:
+            await self.complete(failed=f"{type(error).__name__}: {error}")
+
     @property
     def should_stop(self) -> bool:
-        """Tell whether the trial is to be completed now, with what it has; as last heard."""
+        """Tell whether the trial is to be completed now, with what it has.
+
+        That is as last heard: by a report, or else by a renewal of the lease, once a minute.
+        """
         return self._should_stop
 
     @property
@@ -218,6 +238,7 @@ class AsyncTrials:
                         return self._take(suggested)
                 if answer.hyper_parameter_tuning_job_status != _IN_PROGRESS:
                     raise StopAsyncIteration
+                await asyncio.sleep(_PAUSE_S)
 
     async def _wait_for_room(self) -> None:
         while True:
@@ -231,13 +252,18 @@ class AsyncTrials:
         # A trial that is to stop does not count at the server.
         count = sum(not each.should_stop for each in self._open.values()) + 1
         request = pb.SuggestRequest(
-            hyper_parameter_tuning_job_name=self._job_name,
-            client_id=self._client_id,
-            count=count,
-            max_wait=Duration(seconds=_WAIT_S),
+            hyper_parameter_tuning_job_name=self._job_name, client_id=self._client_id, count=count
         )
+        wait_s = min(_WAIT_S, _WAIT_SHARE * self._caller.deadline_s)
+        request.max_wait.FromTimedelta(timedelta(seconds=wait_s))
         # A repeat is answered with the same trials.
-        return await self._caller.read(self._caller.suggestions.Suggest, request, patient=True)
+        suggest = self._caller.suggestions.Suggest
+        for _ in range(_SLOW_ASKS):
+            try:
+                return await self._caller.read(suggest, request, patient=True)
+            except DeadlineExceeded as error:
+                logger.warning("%s: no suggestion yet: %s", self._job_name, error)
+        return await self._caller.read(suggest, request, patient=True)
 
     def _take(self, suggested: pb.SuggestedTrial) -> AsyncJobTrial:
         trial = AsyncJobTrial(self._caller, suggested, on_end=self._room.set)

@@ -14,10 +14,11 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import Conflict
 from tunesmith_server.domain.frozen import replace
-from tunesmith_server.domain.states import Cause, SecondaryStatus
+from tunesmith_server.domain.states import Cause, SecondaryStatus, TrainingJobStatus
 from tunesmith_server.domain.trial import WAITS_FOR_CALLER, Lease, Measurement, Trial
 from tunesmith_server.domain.trial_steps import Moved, blamed, moved
 
+_INFEASIBLE: Final = "Infeasible"
 _SILENT: Final = "The caller made no call for the trial within the lease's duration"
 
 
@@ -38,6 +39,11 @@ def check_lease(trial: Trial, lease_token: int) -> None:
     Raises:
         Conflict: It is another one's trial now, or waits for another one.
     """
+    if lease_token > trial.lease_token:
+        raise Conflict(
+            f"There was never a lease {lease_token} of the training job {trial.name}: its latest one "
+            f"is {trial.lease_token}; nothing was changed."
+        )
     if trial.lease is None or trial.lease.token != lease_token:
         raise Conflict(
             f"The lease {lease_token} of the training job {trial.name} is not the current one, "
@@ -81,13 +87,32 @@ def completed(trial: Trial, event: ev.TrialCompleted, metric_name: str, now: dat
         case ev.Verdict.INFEASIBLE:
             # What was reported before is not its objective.
             trial, effects = _concluding(trial, metric_name, math.nan, now)
-            told = f"Infeasible: {event.reason}" if event.reason else "Infeasible"
+            told = f"{_INFEASIBLE}: {event.reason}" if event.reason else _INFEASIBLE
             ended = moved(trial, done, Cause.RUNNER, now, message=told)
             return Moved(trial=ended, effects=effects)
         case ev.Verdict.FAILED:
             failed = moved(trial, SecondaryStatus.FAILED, Cause.RUNNER, now)
             reason = f"AlgorithmError: {event.reason}" if event.reason else "AlgorithmError"
             return Moved(trial=blamed(failed, reason, retryable=False))
+        case _:
+            assert_never(event.verdict)
+
+
+def says_the_same(ended: Trial, event: ev.TrialCompleted) -> bool:
+    """Tell whether a completion says of an ended trial what ended it."""
+    match event.verdict:
+        case ev.Verdict.FAILED:
+            return ended.status is TrainingJobStatus.FAILED
+        case ev.Verdict.INFEASIBLE:
+            is_told = ended.transitions[-1].message.startswith(_INFEASIBLE)
+            return is_told and ended.objective_value is None
+        case ev.Verdict.MEASURED:
+            if ended.status is TrainingJobStatus.FAILED:
+                return False
+            value = math.nan if event.value is None else event.value
+            return value == ended.objective_value or (
+                not math.isfinite(value) and ended.objective_value is None
+            )
         case _:
             assert_never(event.verdict)
 

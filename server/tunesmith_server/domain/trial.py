@@ -186,6 +186,13 @@ class Trial:
         last = self.metrics.get(metric_name)
         return last.value if last is not None and math.isfinite(last.value) else None
 
+    @property
+    def stopped_as_it_began(self) -> bool:
+        """Tell whether it is to stop since the moment in which somebody got it."""
+        if not self.stop_requested or len(self.transitions) < 2:  # noqa: PLR2004 - a pair
+            return False
+        return self.transitions[-2].started_at == self.transitions[-1].started_at
+
     def story(self) -> tuple[str, ...]:
         """List the secondary statuses so far."""
         return tuple(transition.status for transition in self.transitions)

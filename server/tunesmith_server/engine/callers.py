@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.caller_steps import check_lease
-from tunesmith_server.domain.errors import AlreadyCompleted, InvalidState, TrainingJobNotFound
+from tunesmith_server.domain.caller_steps import check_lease, says_the_same
+from tunesmith_server.domain.errors import (
+    AlreadyCompleted,
+    Conflict,
+    InvalidState,
+    TrainingJobNotFound,
+)
 from tunesmith_server.domain.job_spec import is_caller_run
 from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.trial import Trial
+from tunesmith_server.engine.coordinator import Coordinator
 from tunesmith_server.engine.jobs import Jobs
 from tunesmith_server.engine.leases import Held, Leases
 from tunesmith_server.store.store import Store
@@ -67,12 +74,25 @@ class Callers:
             )
         if len(coordinator.state.held_by(client_id)) < count:
             await desk.ask(client_id, count=count, max_wait_s=max_wait_s)
+            await self._end_untold(coordinator, client_id)
         trials = coordinator.state.held_by(client_id)[:count]
         for trial in trials:
             self._leases.renew(trial.name)
         duration = spec.lease_terms.duration
         lent = [Lent(trial=trial, space=spec.space, duration=duration) for trial in trials]
         return lent, coordinator.state.job.status
+
+    async def _end_untold(self, coordinator: Coordinator, client_id: str) -> None:
+        """End the trials that were handed out and stopped in one decision: nobody runs them."""
+        ends = [
+            coordinator.post(ev.LeaseExpired(trial_name=trial.name, lease_token=trial.lease.token))
+            for trial in coordinator.state.trials.values()
+            if trial.lease is not None
+            and trial.lease.instance_id == client_id
+            and trial.stopped_as_it_began
+        ]
+        if ends:
+            await asyncio.gather(*ends)
 
     async def report(
         self, trial_name: str, *, lease_token: int, step: int, values: Mapping[str, float]
@@ -105,7 +125,7 @@ class Callers:
             TrainingJobNotFound: There is no such trial.
             InvalidState: A runner runs it.
             AlreadyCompleted: It has ended.
-            Conflict: It was taken back.
+            Conflict: It was taken back, or the completion id was used for another result of it.
             Overloaded: Too much is queued.
             StoreUnavailable: Its end could not be written down.
         """
@@ -118,6 +138,11 @@ class Callers:
             stored = await self._store.trial(completed.trial_name)
             if stored is None or stored.trial.completion_id != completed.completion_id:
                 raise
+            if not says_the_same(stored.trial, completed):
+                raise Conflict(
+                    f"The request id {completed.completion_id} was used before, to complete "
+                    f"{stored.trial.name} with another result; nothing was changed."
+                ) from None
 
     async def _held(self, trial_name: str, lease_token: int) -> Held:
         """Find a trial that is held under this lease."""

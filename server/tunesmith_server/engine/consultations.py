@@ -1,20 +1,22 @@
 """Suggestions from a history that the caller keeps: nothing is stored, and a repeat is quick.
 
 A consultation is answered by an optimiser on a compute worker that is told the whole history. A few
-of them are kept there: a caller that comes back with the same search space and seed, and the same
-history with more at its end, has only that told.
+of those with a seed of the caller's are kept there: one that comes back with the same search space
+and seed, and the same history with more at its end, has only that told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 from tunesmith_core.space.ranges import SearchSpace
-from tunesmith_server.domain.errors import StoreUnavailable
+from tunesmith_server.domain.errors import Overloaded, StoreUnavailable
 from tunesmith_server.domain.history import Told
 from tunesmith_server.engine.compute import Compute, Connection, WorkerLost
 from tunesmith_server.engine.compute_messages import (
@@ -27,6 +29,9 @@ from tunesmith_server.engine.compute_messages import (
 
 #: So many optimisers are kept.
 _KEPT: Final = 16
+#: So many questions are under way at a time.
+_UNDER_WAY: Final = 64
+_RETRY_AFTER: Final = timedelta(seconds=1)
 _ENDS_PER_MESSAGE: Final = 500
 #: One turn of the worker gives at most so many, so that others have theirs.
 _COUNT_PER_TURN: Final = 8
@@ -84,19 +89,26 @@ class Consultations:
         # Below 0, where no tuning job is.
         self._numbers = itertools.count(-1, -1)
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._under_way = 0
 
     async def suggest(self, question: Question) -> Sequence[Mapping[str, str]]:
         """Give configurations, fewer than were wanted if a finite space has no more.
 
         Raises:
+            Overloaded: Too many questions are under way.
             StoreUnavailable: No compute worker lives long enough to answer.
             ConsultationFailed: The optimiser broke down.
         """
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._ask(question)
-            except WorkerLost:
-                continue
+        if self._under_way >= _UNDER_WAY:
+            message = f"{self._under_way} questions are being answered; retry."
+            raise Overloaded(message, retry_after=_RETRY_AFTER)
+        self._under_way += 1
+        try:
+            for _ in range(_ATTEMPTS):
+                with contextlib.suppress(WorkerLost):
+                    return await self._ask(question)
+        finally:
+            self._under_way -= 1
         raise StoreUnavailable("The compute worker died over this question; try again later.")
 
     async def _ask(self, question: Question) -> Sequence[Mapping[str, str]]:
@@ -123,7 +135,10 @@ class Consultations:
         except BaseException:  # also when its caller has gone
             self._let_go(kept)
             raise
-        self._keep(question.key, replace(kept, told=history))
+        if question.is_seeded:
+            self._keep(question.key, replace(kept, told=history))
+        else:
+            self._let_go(kept)  # nobody will ask under a seed that was drawn
         return found
 
     async def _kept_for(

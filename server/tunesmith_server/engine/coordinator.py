@@ -148,6 +148,11 @@ class Coordinator:
         try:
             state = await self._make_durable(decision)
         except Exception as error:  # noqa: BLE001 - reported to whoever waits, and logged there
+            if len(group) > 1 and not isinstance(error, StoreUnavailable | Overloaded):
+                # One of them cannot be written; the others can.
+                for item in group:
+                    await self._decide([item])
+                return
             # Also what was refused: what it was refused for did not happen.
             for item in group:
                 self._fail(item, error)

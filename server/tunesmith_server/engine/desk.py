@@ -20,6 +20,7 @@ from typing import Final
 
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import Overloaded
+from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.tuning_job import JobState
 from tunesmith_server.engine.coordinator import Coordinator
 from tunesmith_server.engine.suggestions import Suggester
@@ -101,6 +102,8 @@ class Desk:
         """
         if await self._handed_out_at_once(client_id, count):
             return
+        if self._coordinator.has_ended:
+            return  # nobody serves here any more
         if len(self._asks) >= _ASK_LIMIT:
             message = f"{len(self._asks)} asks of tuning job {self._coordinator.name} wait; retry."
             raise Overloaded(message, retry_after=_RETRY_AFTER)
@@ -200,7 +203,10 @@ class Desk:
         return False
 
     def _answer_the_settled(self, state: JobState, held: Counter[str], waiting: int) -> None:
-        """Answer the asks that have what they want, or for which there is nothing in time."""
+        """Answer the asks that have what they want, or for which there is nothing in time.
+
+        While the tuning job ends by itself they wait for its end, which tells them to come no more.
+        """
         now = asyncio.get_running_loop().time()
         available = state.goes_on and (waiting or state.launchable)
         unsettled = []
@@ -209,7 +215,7 @@ class Desk:
                 continue  # its caller has gone
             if (
                 held[ask.client_id] >= ask.count
-                or not state.goes_on
+                or state.job.status is not TuningJobStatus.IN_PROGRESS
                 or (not available and (ask.was_given or ask.deadline <= now))
             ):
                 ask.done.set_result(None)

@@ -104,7 +104,7 @@ class Leases:
         now = _now()
         late = [(name, held) for name, held in self._held.items() if held.expires_at <= now]
         for name, held in late:
-            logger.warning("%s: its caller was silent for %g s", name, held.duration_s)
+            logger.warning("%s: its caller did not go on with it in time", name)
             held.expires_at = now + held.duration_s  # once is enough while it is being written
             event = ev.LeaseExpired(trial_name=name, lease_token=held.lease_token)
             self._start(held.coordinator.deliver(event))

@@ -38,18 +38,21 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
 
     async def Suggest(self, request: pb.SuggestRequest, context: Context) -> pb.SuggestResponse:
         """Hand out trials."""
+        check_request(request)
         return await self._suggest(request)
 
     async def ReportMetrics(
         self, request: pb.ReportMetricsRequest, context: Context
     ) -> pb.ReportMetricsResponse:
         """Take in values of metrics."""
+        check_request(request)
         return await self._report(request)
 
     async def CompleteTrial(
         self, request: pb.CompleteTrialRequest, context: Context
     ) -> pb.CompleteTrialResponse:
         """End a trial."""
+        check_request(request)
         return await self._complete(request, request_id(context))
 
     async def Trials(
@@ -57,10 +60,13 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
     ) -> AsyncIterator[pb.TrialsResponse]:
         """Serve calls as they come, and answer each when it is done."""
         answers: asyncio.Queue[pb.TrialsResponse | None] = asyncio.Queue()
-        reading = asyncio.create_task(self._read(request_iterator, answers))
+        # A call holds its place until its answer has been taken: who does not read is not read.
+        room = asyncio.Semaphore(_CALLS_PER_STREAM)
+        reading = asyncio.create_task(self._read(request_iterator, answers, room))
         try:
             while (answer := await answers.get()) is not None:
                 yield answer
+                room.release()
             await reading  # what was wrong with the stream itself is raised
         finally:
             reading.cancel()
@@ -81,14 +87,13 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
         self,
         requests: AsyncIterator[pb.TrialsRequest],
         answers: asyncio.Queue[pb.TrialsResponse | None],
+        room: asyncio.Semaphore,
     ) -> None:
         """Serve a stream's calls, and end the answers with None once there are no more."""
-        room = asyncio.Semaphore(_CALLS_PER_STREAM)
         calls: set[asyncio.Task[None]] = set()
 
         async def serve(request: pb.TrialsRequest) -> None:
             answers.put_nowait(await self._call(request))
-            room.release()
 
         try:
             async for request in requests:
@@ -106,29 +111,27 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
         """Serve one call of a stream; its errors are its answer."""
         answer = pb.TrialsResponse(call_id=request.call_id)
         try:
+            check_request(request)
             match request.WhichOneof("call"):
                 case "suggest":
                     answer.suggest.CopyFrom(await self._suggest(request.suggest))
                 case "report_metrics":
                     answer.report_metrics.CopyFrom(await self._report(request.report_metrics))
-                case "complete_trial":
+                case _:  # a request without a call was refused
                     completed = await self._complete(
                         request.complete_trial, request.request_id or None
                     )
                     answer.complete_trial.CopyFrom(completed)
-                case None:
-                    check_request(request)
         except Exception as error:  # noqa: BLE001 - every error becomes an answer, bugs too
             answer.error.CopyFrom(_call_error(error))
         return answer
 
     async def _suggest(self, request: pb.SuggestRequest) -> pb.SuggestResponse:
-        check_request(request)
         trials, status = await self._callers.suggest(
             request.hyper_parameter_tuning_job_name,
             client_id=request.client_id,
             count=request.count or 1,
-            max_wait_s=min(_LONGEST_WAIT_S, request.max_wait.ToSeconds()),
+            max_wait_s=min(_LONGEST_WAIT_S, request.max_wait.ToTimedelta().total_seconds()),
         )
         return pb.SuggestResponse(
             trials=[_suggested(lent) for lent in trials],
@@ -136,7 +139,6 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
         )
 
     async def _report(self, request: pb.ReportMetricsRequest) -> pb.ReportMetricsResponse:
-        check_request(request)
         should_stop = await self._callers.report(
             request.training_job_name,
             lease_token=request.lease_token,
@@ -148,7 +150,6 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
     async def _complete(
         self, request: pb.CompleteTrialRequest, completion_id: str | None
     ) -> pb.CompleteTrialResponse:
-        check_request(request)
         verdict, value, reason = _result(request)
         await self._callers.complete(
             ev.TrialCompleted(

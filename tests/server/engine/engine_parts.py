@@ -54,14 +54,14 @@ class RecordingStore:
 
     Attributes:
         commits: What was made durable.
-        failures: Raised by the next commits, one each.
+        failures: Raised by the next commits, one each; by None nothing is.
         gate: Commits wait until it is set.
         waiting: Set while a commit waits.
     """
 
     def __init__(self) -> None:
         self.commits: list[Commit] = []
-        self.failures: list[Exception] = []
+        self.failures: list[Exception | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.waiting = asyncio.Event()
@@ -70,8 +70,9 @@ class RecordingStore:
         self.waiting.set()
         await self.gate.wait()
         self.waiting.clear()
-        if self.failures:
-            raise self.failures.pop(0)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
         self.commits.append(commit)
 
     def as_store(self) -> Store:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,7 @@ from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.engine import leases
 from tunesmith_server.engine.compute import Compute
+from tunesmith_server.store.store import TrialQuery
 
 HOUR: Final = timedelta(hours=1)
 
@@ -55,6 +58,19 @@ async def complete(
             lease_token=trial.lease_token,
             verdict=ev.Verdict.MEASURED,
             value=value,
+            completion_id=completion_id,
+        )
+    )
+
+
+async def fail(engine: Engine, trial: Trial, *, completion_id: str | None = None) -> None:
+    await engine.callers.complete(
+        ev.TrialCompleted(
+            trial_name=trial.name,
+            lease_token=trial.lease_token,
+            verdict=ev.Verdict.FAILED,
+            value=None,
+            reason="it broke",
             completion_id=completion_id,
         )
     )
@@ -138,6 +154,98 @@ async def test_an_ask_for_more_than_it_holds_waits_too(tmp_path: Path) -> None:
         await ask(engine, "b")  # once this is answered, the other one is in the queue
         await complete(engine, held[0])
         assert [trial.index for trial in await waiting] == [2, 3]
+
+
+@pytest.mark.parametrize("turns", range(4, 20))
+async def test_an_ask_beside_the_end_is_answered_and_leaves_nothing_open(
+    tmp_path: Path, turns: int
+) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=9, lease=HOUR)
+        (first,) = await ask(engine, "a")  # from now on suggestions are ready
+        await complete(engine, first)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        stopping = asyncio.ensure_future(engine.jobs.stop("digits", request_id=None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(LIMIT_S):
+            asks = [
+                engine.callers.suggest("digits", client_id=client, count=1, max_wait_s=0.0)
+                for client in "abc"
+            ]
+            told = [lent.trial for lent_to, _ in await asyncio.gather(*asks) for lent in lent_to]
+            await stopping
+            for trial in told:
+                await complete(engine, trial)
+            job = await engine.store.job("digits")
+            while job is None or not job.job.status.is_terminal:
+                await asyncio.sleep(0.01)
+                job = await engine.store.job("digits")
+        # Nobody waited for trials that nobody knows of.
+        assert loop.time() - began < 4
+
+
+async def test_a_trial_that_is_stopped_as_it_begins_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=9, lease=HOUR)
+        await complete(engine, (await ask(engine, "a"))[0])
+        coordinator = engine.jobs.find_open("digits")
+        assert coordinator is not None
+        asking = asyncio.ensure_future(
+            engine.callers.suggest("digits", client_id="b", count=1, max_wait_s=0.0)
+        )
+        await asyncio.sleep(0)  # what it wants is decided together with the stop
+        coordinator.post(ev.JobStopRequested())
+        lent, status = await asking
+        assert (lent, status) == ([], TuningJobStatus.STOPPED)
+        page = await engine.store.list_trials(TrialQuery())
+        assert [each.trial.status for each in page.items] == ["Completed", "Stopped"]
+
+
+async def test_asks_wait_while_a_tuning_job_ends(tmp_path: Path) -> None:
+    """Otherwise who is told that it is in progress asks again at once, without end."""
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=2, lease=HOUR)
+        (held,) = await ask(engine, "slow")
+        for _ in range(5):
+            (trial,) = await ask(engine, "a", wait_s=LIMIT_S)
+            await fail(engine, trial)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await ask(engine, "a", wait_s=0.3) == []
+        assert loop.time() - began >= 0.3
+        assert await ask(engine, "a") == [], "without a wait it is told at once"
+        waiting = asyncio.ensure_future(
+            engine.callers.suggest("digits", client_id="a", count=1, max_wait_s=LIMIT_S)
+        )
+        await complete(engine, held)
+        assert await waiting == ([], TuningJobStatus.FAILED)
+
+
+async def test_a_completion_id_stands_for_one_result(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=9, lease=HOUR)
+        one, two = await ask(engine, "a", 2)
+        await complete(engine, one, 0.5, completion_id="key")
+        await complete(engine, one, 0.5, completion_id="key")
+        with pytest.raises(Conflict, match="with another result; nothing was changed"):
+            await complete(engine, one, 0.25, completion_id="key")
+        with pytest.raises(Conflict, match="with another result"):
+            await fail(engine, one, completion_id="key")
+        await fail(engine, two, completion_id="other")
+        await fail(engine, two, completion_id="other")
+        with pytest.raises(Conflict, match="with another result"):
+            await complete(engine, two, math.nan, completion_id="other")
+
+
+async def test_a_lease_that_never_was_is_called_so(tmp_path: Path) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=9, parallel=9, lease=HOUR)
+        (trial,) = await ask(engine, "a")
+        never = replace(trial, lease_token=99)
+        with pytest.raises(Conflict, match=r"never a lease 99 .* its latest one is 1"):
+            await complete(engine, never)
 
 
 async def test_a_repeat_beside_the_first_completion_is_answered_like_it(tmp_path: Path) -> None:

@@ -124,6 +124,24 @@ async def test_a_store_that_fails_leaves_the_state_as_it_was_and_fails_the_whole
         assert b.store.commits[-1].job.version == before.job.version + 1
 
 
+async def test_an_event_that_cannot_be_written_fails_alone() -> None:
+    async with bench() as b:
+        await b.post(suggested("3", "4"))
+        b.store.gate.clear()
+        holding = b.coordinator.post(assigned(b.name(0)))
+        await b.store.waiting.wait()
+        bad = b.coordinator.post(reported(b.name(0), 1, ev.StageReached(stage=ev.Stage.TRAINING)))
+        good = b.coordinator.post(assigned(b.name(1)))
+        # The one that waits, then both together, then the bad one.
+        too_large = OverflowError("too large for a column")
+        b.store.failures = [None, too_large, too_large]
+        b.store.gate.set()
+        results = await asyncio.gather(holding, bad, good, return_exceptions=True)
+        assert list(results) == [None, too_large, None]
+        trial = b.coordinator.state.trials[b.name(0)]
+        assert trial.secondary_status is SecondaryStatus.STARTING
+
+
 async def test_a_refused_event_fails_alone() -> None:
     async with bench() as b:
         await b.post(suggested("3", "4"))

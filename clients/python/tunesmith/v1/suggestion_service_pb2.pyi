@@ -28,7 +28,9 @@ class SuggestRequest(google.protobuf.message.Message):
     hyper_parameter_tuning_job_name: builtins.str
     """Required. The tuning job. 1 to 32 characters."""
     count: builtins.int
-    """How many trials, 1 to 1000. Absent or 0: one."""
+    """How many trials the client wants to hold, those that it holds already included, 1 to 1000.
+    Absent or 0: one.
+    """
     client_id: builtins.str
     """Required. Who asks; open trials are handed to the same client again. 1 to 255
     characters.
@@ -181,7 +183,7 @@ class ReportMetricsRequest(google.protobuf.message.Message):
     lease_token: builtins.int
     """Required. Its fencing token, at least 1."""
     step: builtins.int
-    """Resource spent so far, by convention epochs, at least 1. Absent or 0: one more than the
+    """Resource spent so far, by convention epochs, 1 to 10^12. Absent or 0: one more than the
     last.
     """
     @property
@@ -417,11 +419,13 @@ class SuggestFromRequest(google.protobuf.message.Message):
 
     @property
     def observations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Observation]:
-        """Finished trials, oldest first. At most 100000."""
+        """Finished trials, oldest first. At most 2000, which the model knows all of: of more, send
+        the best and the latest.
+        """
 
     @property
     def pending(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Configuration]:
-        """Configurations being evaluated. At most 10000."""
+        """Configurations being evaluated. At most 1000."""
 
     def __init__(
         self,
