@@ -251,6 +251,20 @@ def test_misuse_in_python_is_told_in_words(served: tuple[Calls, tunesmith.Client
         next(client.job("no-such-job").trials())
 
 
+def test_a_block_that_raises_fails_its_trial(served: tuple[Calls, tunesmith.Client]) -> None:
+    calls, client = served
+    job = client.create(request("raises", jobs=2, parallel=1))
+    trials = job.trials()
+    with pytest.raises(ZeroDivisionError), next(trials):
+        raise ZeroDivisionError("division by zero")
+    with next(trials) as trial:
+        trial.complete(0.5)
+    assert list(trials) == []
+    first, second = sorted(calls.training_jobs("raises"), key=lambda each: each.training_job_name)
+    assert first.failure_reason == "AlgorithmError: ZeroDivisionError: division by zero"
+    assert second.final_hyper_parameter_tuning_job_objective_metric.value == 0.5
+
+
 def test_a_client_that_comes_back_goes_on_with_its_trial(
     served: tuple[Calls, tunesmith.Client],
 ) -> None:
