@@ -26,6 +26,7 @@ from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import (
     Algorithm,
     MetricDefinition,
+    Quotas,
     Site,
     algorithm_name_fault,
     metric_regex_fault,
@@ -161,6 +162,13 @@ class LimitsSection(_Section):
     max_parallel_training_jobs: _Count = 1_000
 
 
+class QuotasSection(_Section):
+    """``[quotas]``: the most that all tuning jobs together may have at a time."""
+
+    tuning_jobs: _Count | None = None
+    parallel_training_jobs: _Count | None = None
+
+
 class RunnersSection(_Section):
     """``[runners]``: how patient the server is with runners, and what its own one offers."""
 
@@ -205,6 +213,7 @@ class SiteFile(_Section):
     server: ServerSection = ServerSection()
     account: AccountSection = AccountSection()
     limits: LimitsSection = LimitsSection()
+    quotas: QuotasSection = QuotasSection()
     runners: RunnersSection = RunnersSection()
     algorithms: dict[Annotated[str, _checked(algorithm_name_fault)], AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
@@ -420,6 +429,10 @@ def _site(file: SiteFile, folder: Path) -> Site:
         allow_inline_commands=file.server.allow_inline_commands,
         max_training_jobs=file.limits.max_training_jobs,
         max_parallel_training_jobs=file.limits.max_parallel_training_jobs,
+        quotas=Quotas(
+            tuning_jobs=file.quotas.tuning_jobs,
+            parallel_training_jobs=file.quotas.parallel_training_jobs,
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.site import MetricDefinition, Site
+from tunesmith_server.domain.site import MetricDefinition, Quotas, Site
 from tunesmith_server.engine.fleet import FleetSettings
 from tunesmith_server.settings import DEFAULT_GRPC, SettingsError, load_settings
 
@@ -60,6 +60,9 @@ account_id = "123456789012"
 [limits]
 max_training_jobs = 100
 max_parallel_training_jobs = 8
+[quotas]
+tuning_jobs = 20
+parallel_training_jobs = 64
 [runners]
 lease_s = 30
 heartbeat_s = 0.5
@@ -94,6 +97,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     site = settings.site
     assert not site.allow_inline_commands
     assert (site.max_training_jobs, site.max_parallel_training_jobs) == (100, 8)
+    assert site.quotas == Quotas(tuning_jobs=20, parallel_training_jobs=64)
     algorithm = site.algorithms["mnist"]
     assert algorithm.name == "mnist"
     assert algorithm.command == ("python3", str(config.parent / "train.py"), "--out=./x")

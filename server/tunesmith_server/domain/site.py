@@ -6,14 +6,14 @@ Plain values. Reading them from ``tunesmith.toml`` is the settings' work; runnin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import re2
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
-from tunesmith_server.domain.errors import InvalidRequest, Violation
+from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded, Violation
 from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
 
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
@@ -51,6 +51,41 @@ class Algorithm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """Hold the most that all tuning jobs together may have at a time; None for any number.
+
+    Attributes:
+        tuning_jobs: Tuning jobs that have not ended.
+        parallel_training_jobs: Of these, the sum of ``MaxParallelTrainingJobs``.
+    """
+
+    tuning_jobs: int | None = None
+    parallel_training_jobs: int | None = None
+
+    def check(self, *, used: Sequence[int], wanted: int) -> None:
+        """Refuse one more tuning job if there would be too much.
+
+        Args:
+            used: ``MaxParallelTrainingJobs`` of each tuning job that has not ended.
+            wanted: That of the new one.
+
+        Raises:
+            ResourceLimitExceeded: In SageMaker's words, and where the quota is set.
+        """
+        for name, quota, current, delta in (
+            ("tuning_jobs", self.tuning_jobs, len(used), 1),
+            ("parallel_training_jobs", self.parallel_training_jobs, sum(used), wanted),
+        ):
+            if quota is not None and current + delta > quota:
+                raise ResourceLimitExceeded(
+                    f"The account-level service limit '{name}' is {quota} Instances, with current "
+                    f"utilization of {current} Instances and a request delta of {delta} Instances. "
+                    f"Wait for tuning jobs to end, ask for less, or raise {name} in [quotas] of the "
+                    f"site configuration."
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Hold what a site offers.
 
@@ -61,6 +96,7 @@ class Site:
         allow_inline_commands: Whether requests may carry command lines of their own.
         max_training_jobs: The most that one tuning job may launch in all.
         max_parallel_training_jobs: The most that one tuning job may have open at a time.
+        quotas: The most that all of them may have.
     """
 
     algorithms: Mapping[str, Algorithm] = field(default_factory=dict)
@@ -69,6 +105,7 @@ class Site:
     allow_inline_commands: bool = True
     max_training_jobs: int = 10_000
     max_parallel_training_jobs: int = 1_000
+    quotas: Quotas = Quotas()
 
     def instance_profile(self, instance_type: str) -> InstanceProfile | None:
         """Find the profile of an instance type, if there is one."""

@@ -22,8 +22,8 @@ from tunesmith_server.domain.errors import (
 )
 from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.site import Site
-from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.domain.site import Quotas, Site
+from tunesmith_server.domain.tuning_job import JobSpec, JobState
 from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.coordinator import Clock, Coordinator
@@ -63,6 +63,7 @@ class Jobs:
         self._site = site
         self._coordinators: dict[int, Coordinator] = {}
         self._by_name: dict[str, Coordinator] = {}
+        self._creating: dict[int, JobSpec] = {}
         self._desks: dict[int, Desk] = {}
         self._suggesters: dict[int, Suggester] = {}
         self._early_stopping: dict[int, EarlyStopping] = {}
@@ -93,9 +94,30 @@ class Jobs:
         Raises:
             InvalidRequest: The request breaks constraints or rules.
             ResourceInUse: The name is taken.
+            ResourceLimitExceeded: All tuning jobs together would have too much.
             Conflict: The request id was used for something else.
         """
         spec = read_job_spec(request, account=self._account, site=self._site, seed=seed)
+        await self._check_quotas(spec, request_id)
+        # What is being written counts already: several may be created at once.
+        self._creating[id(spec)] = spec
+        try:
+            return await self._create(spec, request_id)
+        finally:
+            del self._creating[id(spec)]
+
+    async def _check_quotas(self, spec: JobSpec, request_id: str | None) -> None:
+        if self._site.quotas == Quotas():
+            return
+        # A repeat is answered like the first call, however much there is by now.
+        if request_id is not None and await self._store.find_request(request_id) is not None:
+            return
+        open_specs = [each.state.spec for each in self._coordinators.values()]
+        used = [each.max_parallel for each in (*open_specs, *self._creating.values())]
+        self._site.quotas.check(used=used, wanted=spec.max_parallel)
+
+    async def _create(self, spec: JobSpec, request_id: str | None) -> str:
+        request = spec.request
         stored = await self._store.create_job(
             NewJob(
                 request=request,

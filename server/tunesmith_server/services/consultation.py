@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, assert_never
 
@@ -13,7 +14,8 @@ from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Parameter, SearchSpace
 from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.history import Told
-from tunesmith_server.domain.validation.search_space import read_space
+from tunesmith_server.domain.validation.search_space import named_ranges, read_space
+from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.consultations import Question
 
 _RANGES: Final = "ParameterRanges"
@@ -69,8 +71,12 @@ def _space(request: pb.SuggestFromRequest) -> SearchSpace:
         for finding in reading.findings
     )
     if not told:
+        names = Counter(each.name for _, each in named_ranges(request.parameter_ranges, _RANGES))
+        doubled = ", ".join(name for name, count in names.items() if count > 1)
         message = (
-            "Give at least one range; each has a name of its own, and AutoParameters are not served"
+            f"Each range has a name of its own; there are several called {excerpt(doubled)}"
+            if doubled
+            else "Give at least one range; AutoParameters are not served"
         )
         told = (Violation(path=_RANGES, message=message, rule="ranges_are_sound"),)
     raise InvalidRequest(told)

@@ -6,9 +6,9 @@ import pytest
 
 from tests.server.domain.create_requests import SITE
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
-from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded
 from tunesmith_server.domain.instance_types import InstanceProfile
-from tunesmith_server.domain.site import MetricDefinition, Site, resolve_algorithm
+from tunesmith_server.domain.site import MetricDefinition, Quotas, Site, resolve_algorithm
 
 Specification = definition_pb.HyperParameterAlgorithmSpecification
 
@@ -84,3 +84,23 @@ def test_similar_names_are_found_among_all() -> None:
     assert site.similar_instance_types("workstaton") == ["workstation"]
     assert site.similar_instance_types("ml.g5.xlrge")[0] == "ml.g5.xlarge"
     assert site.similar_instance_types("zzz") == []
+
+
+@pytest.mark.parametrize(
+    ("used", "wanted", "limit"),
+    [
+        ([], 4, None),
+        ([2], 2, None),
+        ([1, 1], 1, "'tuning_jobs' is 2 Instances, with current utilization of 2 .* delta of 1 "),
+        ([3], 2, "'parallel_training_jobs' is 4 Instances, .* of 3 Instances .* delta of 2 "),
+        ([], 5, "'parallel_training_jobs' is 4 .* raise parallel_training_jobs in .quotas. "),
+    ],
+)
+def test_quotas_count_all_tuning_jobs(used: list[int], wanted: int, limit: str | None) -> None:
+    quotas = Quotas(tuning_jobs=2, parallel_training_jobs=4)
+    if limit is None:
+        quotas.check(used=used, wanted=wanted)
+    else:
+        with pytest.raises(ResourceLimitExceeded, match=limit):
+            quotas.check(used=used, wanted=wanted)
+    Quotas().check(used=[1000] * 1000, wanted=1000)

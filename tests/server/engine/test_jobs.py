@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.server.engine.engine_parts import (
     LIMIT_S,
+    SITE,
     Engine,
     ended,
     reported,
@@ -22,10 +24,12 @@ from tunesmith_server.domain.errors import (
     InvalidRequest,
     InvalidState,
     ResourceInUse,
+    ResourceLimitExceeded,
     ResourceNotFound,
     SequenceGap,
     TrainingJobNotFound,
 )
+from tunesmith_server.domain.site import Quotas
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
 from tunesmith_server.engine.suggestions import DesignSuggester
 from tunesmith_server.engine.watch import Watch
@@ -229,3 +233,22 @@ async def test_a_job_past_its_deadline_ends_when_the_server_is_back(tmp_path: Pa
     later = datetime.now(UTC).timestamp() + 121
     async with running_engine(tmp_path, clock=lambda: datetime.fromtimestamp(later, UTC)) as engine:
         assert await _settled(engine, "job") is TuningJobStatus.COMPLETED
+
+
+async def test_quotas_hold_for_what_is_created_at_once_and_let_repeats_through(
+    tmp_path: Path,
+) -> None:
+    site = replace(SITE, quotas=Quotas(tuning_jobs=2))
+    async with running_engine(tmp_path, site=site) as engine:
+        results = await asyncio.gather(
+            *(engine.create(f"job-{number}", request_id=f"key-{number}") for number in range(3)),
+            return_exceptions=True,
+        )
+        (refused,) = [each for each in results if isinstance(each, ResourceLimitExceeded)]
+        assert "'tuning_jobs' is 2 Instances" in str(refused)
+        number = results.index(refused)
+        assert await engine.store.job(f"job-{number}") is None
+        taken = next(n for n in range(3) if n != number)
+        assert await engine.create(f"job-{taken}", request_id=f"key-{taken}") == results[taken]
+        await engine.jobs.stop(f"job-{taken}", request_id=None)
+        await engine.create(f"job-{number}")
