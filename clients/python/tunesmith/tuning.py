@@ -228,10 +228,10 @@ class _Tuning:
         """End early: wait for the trials that still run."""
         self._interrupted = True
         if self._plan.workers > 1:
-            if self._running and self._plan.progress is not False:
-                again = "press Ctrl-C again to give them up"
-                _write(sys.stderr, f"waiting for {self._running} running trials; {again}\n")
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt):  # also one that comes with the words
+                if self._running and self._plan.progress is not False:
+                    again = "press Ctrl-C again to give them up"
+                    _write(sys.stderr, f"waiting for {self._running} running trials; {again}\n")
                 self._wait_for_running()
         for trial in self._optimizer.pending:
             self._optimizer.abandon(trial)

@@ -142,8 +142,10 @@ def _concluding(
     step, sequence = trial.next_step(metric_name), trial.reported_sequence + 1
     latest = Measurement(value=value, step=step, measured_at=now)
     saved = _saved(trial, metric_name, latest, sequence)
+    message = views.metric_event(trial.name, metric_name, value, step, now)
+    told = fx.Announce(message=message, trial_name=trial.name)
     metrics = {**trial.metrics, metric_name: latest}
-    return replace(trial, metrics=metrics, reported_sequence=sequence), (saved,)
+    return replace(trial, metrics=metrics, reported_sequence=sequence), (saved, told)
 
 
 def _saved(
