@@ -62,11 +62,11 @@ def test_each_definition_speaks_for_itself_in_their_order() -> None:
 
 
 def test_a_hostile_pattern_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert scan(r"((a+)+)+$", "a" * 60_000 + "b") == []
     assert scan(r"(.*)(.*)(.*)(.*)x(\d)", "a" * 60_000) == []
     # A backtracking engine would need longer than the universe has.
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_lone_surrogate_harms_nothing() -> None:
@@ -117,7 +117,7 @@ def test_any_pattern_can_be_explained(regex: str) -> None:
 
 def test_a_long_log_is_explained_in_a_moment() -> None:
     lines = [f"step {n} of many, with some text to look through" for n in range(30_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     (miss,) = nearest_misses(r"step \d+ of many, (?:with|without) metric=(\d+)", lines, limit=1)
     assert miss.matched_pattern.startswith(r"step \d+ of many, (?:with|without) ")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -423,6 +423,7 @@ def _run(*, examples: int, derandomize: bool) -> int:
     return Machine.decided
 
 
+@pytest.mark.timeout(120)
 def test_no_order_of_events_breaks_the_lifecycle() -> None:
     assert _run(examples=250, derandomize=True) >= 5_000
 

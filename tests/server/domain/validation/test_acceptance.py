@@ -204,9 +204,9 @@ HOSTILE: dict[str, Edit] = {
 def test_a_hostile_size_is_refused_quickly_and_in_few_words(case: str) -> None:
     request = create_request()
     HOSTILE[case](request)
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = violations(request)
-    assert time.perf_counter() - begun < PATIENCE_S
+    assert time.process_time() - begun < PATIENCE_S
     assert 0 < len(found) < 500
     assert all(len(violation.message) < 1_000 and len(violation.path) < 300 for violation in found)
 
