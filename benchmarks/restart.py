@@ -12,15 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +24,7 @@ import psutil
 import uvloop
 
 from benchmarks import suggestions
+from benchmarks.shared.report import save
 from benchmarks.suggestions import Stream, Stub
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import tuning_service_pb2 as tuning_pb
@@ -140,15 +137,7 @@ def main() -> None:
     figures = uvloop.run(measure(min(arguments.trials, 10_000), min(arguments.rounds, 10)))
     for what, seconds in figures.items():
         print(f"{what}: {seconds:.2f} s")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "seconds": figures,
-    }
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, seconds=figures)
 
 
 if __name__ == "__main__":

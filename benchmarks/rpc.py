@@ -5,27 +5,23 @@ script sees that tunes a job. Describe reads; Create checks a request, makes a t
 and starts it. The reference is an empty health check of the same server: what gRPC, the event loop
 and the loopback cost by themselves.
 
-    python benchmarks/rpc.py [--calls N] [--json FILE]
+    python -m benchmarks.rpc [--calls N] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2
 
+from benchmarks.shared.report import save
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
@@ -67,9 +63,7 @@ def main() -> None:
         print(
             f"{line.name:40}{line.p50_s * 1e3:>10.2f}{line.p99_s * 1e3:>10.2f}{line.ratio:>10.1f}"
         )
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {**circumstances(), "lines": [asdict(line) for line in lines]}
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, grpc=grpc.__version__, lines=[asdict(line) for line in lines])
 
 
 def measure(calls: int) -> list[Measured]:
@@ -148,22 +142,6 @@ def timed(name: str, call: Callable[[int], object], count: int) -> Measured:
         latencies.append(time.perf_counter() - before)
     percentiles = statistics.quantiles(latencies[WARM_UP:], n=100)
     return Measured(name=name, count=count, p50_s=percentiles[49], p99_s=percentiles[98])
-
-
-def circumstances() -> dict[str, str | int | None]:
-    """Say where and on what code this was measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "grpc": grpc.__version__,
-    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ A whole server with its runner, as users start it, and training jobs that do nex
 Once with a suggestion that is asked for when the slot is free, and once with training jobs that
 wait already. The reference is a bare asyncio subprocess, measured in the same run.
 
-    python benchmarks/slot_to_exec.py [--trials N] [--json FILE]
+    python -m benchmarks.slot_to_exec [--trials N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import os
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import tunesmith
+from benchmarks.shared.report import save
 from tunesmith_server.cli.embedded import embedded_server
 
 PROGRAM = 'echo "began=$(date +%s%N); objective=1;"; sleep 0.02; echo "ended=$(date +%s%N);"'
@@ -70,9 +66,7 @@ def main() -> None:
     for line in lines:
         times = "".join(f"{each * 1e3:>10.1f}" for each in (line.p50_s, line.p90_s, line.p99_s))
         print(f"{line.name:40}{times}{line.ratio:>10.1f}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {**circumstances(), "lines": [asdict(line) for line in lines]}
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, lines=[asdict(line) for line in lines])
 
 
 def measure(trials: int) -> list[Measured]:
@@ -169,21 +163,6 @@ def summary(name: str, latencies: Sequence[float]) -> Measured:
         p90_s=percentiles[89],
         p99_s=percentiles[98],
     )
-
-
-def circumstances() -> dict[str, str | int | None]:
-    """Say where and on what code this was measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

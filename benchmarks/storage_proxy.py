@@ -12,22 +12,19 @@ are four callers of each tuning job. First Optuna with each number of clients, t
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from benchmarks import suggestions
+from benchmarks.shared.report import save
 
 _HERE: Final = Path(__file__).resolve().parent
 _PYTHON: Final = _HERE.parent / ".bench/optuna/bin/python"
@@ -117,15 +114,7 @@ def main() -> None:
     ahead = list(figures.values())[-1]
     for name, rate in figures.items():
         print(f"{name}: {rate:.1f} trials/s; ours is {ahead / rate:.0f} times that")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "trials_per_s": figures,
-    }
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, trials_per_s=figures)
 
 
 if __name__ == "__main__":

@@ -8,25 +8,23 @@ synced, measured in the same run and on the same disk, one at a time.
 The last line counts metric values, not commits: one trial's, a thousand in a commit, as the
 coordinator writes them when they come faster than the disk syncs.
 
-    python benchmarks/store.py [--folder DIR] [--seconds S] [--json FILE]
+    python -m benchmarks.store [--folder DIR] [--seconds S] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import platform
 import sqlite3
 import statistics
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.shared.report import save
 from tunesmith.v1 import event_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import Announce, SaveMeasurement, SaveTrial
@@ -74,9 +72,7 @@ def main() -> None:
     for line in lines:
         times = f"{line.p50_s * 1e3:>10.2f}{line.p99_s * 1e3:>10.2f}"
         print(f"{line.name:24}{line.per_s:>10.0f}{times}{line.ratio:>10.2f}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {**circumstances(), "lines": [asdict(line) for line in lines]}
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, sqlite=sqlite3.sqlite_version, lines=[asdict(line) for line in lines])
 
 
 def measure(folder: Path, seconds: float) -> list[Measured]:
@@ -203,22 +199,6 @@ def summary(name: str, latencies: list[float], seconds: float) -> Measured:
     return Measured(
         name=name, per_s=len(latencies) / seconds, p50_s=percentiles[49], p99_s=percentiles[98]
     )
-
-
-def circumstances() -> dict[str, str | int | None]:
-    """Say where and on what code this was measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-    }
 
 
 if __name__ == "__main__":

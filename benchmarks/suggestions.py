@@ -9,7 +9,7 @@ One server without runners, and its callers in a process of their own, on the lo
 - *metrics*: one stream, reports of 40 values each, up to 50 of them under way.
 - *crowd*: 1,000 open tuning jobs with 10 trials each that nobody completes, and the memory of it.
 
-    .venv/bin/python benchmarks/suggestions.py [--only ready,trials,metrics,crowd] [--seconds 8]
+    .venv/bin/python -m benchmarks.suggestions [--only ready,trials,metrics,crowd] [--seconds 8]
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +32,7 @@ import psutil
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.shared.report import save
 from tunesmith.v1 import suggestion_service_pb2 as pb
 from tunesmith.v1 import suggestion_service_pb2_grpc, tuning_job_pb2, tuning_service_pb2_grpc
 from tunesmith.v1 import tuning_service_pb2 as tuning_pb
@@ -370,15 +367,7 @@ def main() -> None:
     for line in lines:
         figures = ", ".join(f"{value:.2f} {name}" for name, value in line.figures.items())
         print(f"{line.name}: {figures}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "lines": {line.name: line.figures for line in lines},
-    }
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save(arguments.json, lines={line.name: line.figures for line in lines})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -56,13 +56,10 @@ class _Decision:
     """Hold what a group of events comes to, before it is durable."""
 
     state: JobState
-    effects: list[fx.Effect]
-    decided: list[_Item]
-    refused: list[tuple[_Item, Exception]]
-
-    @property
-    def durable(self) -> list[fx.Durable]:
-        return [effect for effect in self.effects if isinstance(effect, fx.Durable)]
+    durable: list[fx.Durable] = field(default_factory=list)
+    commands: list[fx.Command] = field(default_factory=list)
+    decided: list[_Item] = field(default_factory=list)
+    refused: list[tuple[_Item, Exception]] = field(default_factory=list)
 
 
 class Coordinator:
@@ -163,24 +160,27 @@ class Coordinator:
             self._fail(item, refusal)
         for item in decision.decided:
             self._finish(item)
-        for effect in decision.effects:
-            if isinstance(effect, fx.Command):
-                self._actor.act(self, effect)
+        for command in decision.commands:
+            self._actor.act(self, command)
         if changed:
             self._actor.committed(self, decision.durable)
 
     def _decision(self, group: Iterable[_Item]) -> _Decision:
         """Decide one event after the other; each is refused for itself."""
         now = self._clock()
-        decision = _Decision(state=self.state, effects=[], decided=[], refused=[])
+        decision = _Decision(state=self.state)
         for item in group:
             try:
-                decision.state, more = step(decision.state, item.event, now)
+                decision.state, effects = step(decision.state, item.event, now)
             except Exception as error:  # noqa: BLE001 - one event's error is that event's answer
                 decision.refused.append((item, error))
             else:
-                decision.effects.extend(more)
                 decision.decided.append(item)
+                for effect in effects:
+                    if isinstance(effect, fx.Command):
+                        decision.commands.append(effect)
+                    else:
+                        decision.durable.append(effect)
         return decision
 
     async def _make_durable(self, decision: _Decision) -> JobState:

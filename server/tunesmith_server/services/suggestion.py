@@ -131,7 +131,7 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
             request.hyper_parameter_tuning_job_name,
             client_id=request.client_id,
             count=request.count or 1,
-            max_wait_s=min(_LONGEST_WAIT_S, request.max_wait.ToTimedelta().total_seconds()),
+            max_wait_s=_wait_s(request),
         )
         return pb.SuggestResponse(
             trials=[_suggested(lent) for lent in trials],
@@ -162,6 +162,12 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
             )
         )
         return pb.CompleteTrialResponse()
+
+
+def _wait_s(request: pb.SuggestRequest) -> float:
+    """Give how long an ask waits, whatever it says: also what no timedelta can hold."""
+    wait = request.max_wait
+    return min(_LONGEST_WAIT_S, wait.seconds + wait.nanos * 1e-9)
 
 
 def _suggested(lent: Lent) -> pb.SuggestedTrial:

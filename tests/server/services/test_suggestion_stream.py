@@ -18,14 +18,20 @@ from tunesmith_server.services.suggestion import SuggestionService
 
 
 class NoTrials:
-    """Answer every ask at once: there is none."""
+    """Answer every ask at once: there is none. Note how long each would wait."""
 
-    async def suggest(self, *_: object, **__: object) -> tuple[tuple[()], TuningJobStatus]:
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+
+    async def suggest(
+        self, *_: object, max_wait_s: float, **__: object
+    ) -> tuple[tuple[()], TuningJobStatus]:
+        self.waits_s.append(max_wait_s)
         return (), TuningJobStatus.IN_PROGRESS
 
 
-def service() -> SuggestionService:
-    callers = cast("Callers", NoTrials())
+def service(given: NoTrials | None = None) -> SuggestionService:
+    callers = cast("Callers", given or NoTrials())
     consultations = cast("Consultations", None)
     return SuggestionService(callers=callers, consultations=consultations, draw_seed=lambda: 1)
 
@@ -74,3 +80,16 @@ async def test_a_call_that_breaks_its_contract_is_answered_so(
     assert answer.error.reason == "ValidationException"
     if path != "TrialsRequest":
         assert path[0].lower() + path[1:] in answer.error.message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "wait_s"),
+    [(0, 700_000_000, 0.7), (5, 0, 5.0), (99, 0, 60.0), (2**62, 0, 60.0), (-3, 0, -3.0)],
+)
+async def test_an_ask_waits_as_it_says_and_a_minute_at_most(
+    seconds: int, nanos: int, wait_s: float
+) -> None:
+    callers, request = NoTrials(), ask(1).suggest
+    request.max_wait.seconds, request.max_wait.nanos = seconds, nanos
+    await service(callers).Suggest(request, cast("Context", None))
+    assert callers.waits_s == [pytest.approx(wait_s)]
