@@ -7,6 +7,7 @@ import enum
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith_core.space.scaling import F64
 
@@ -61,3 +62,49 @@ def warped(values: F64) -> F64:
     warped_values -= warped_values.mean()
     warped_values /= warped_values.std()
     return warped_values
+
+
+def slope_of(values: F64, y: F64) -> float:
+    """Give how many units of the warped objective one of the objective makes, where it is good.
+
+    Args:
+        values: (n,) minimised values, NaN for failures.
+        y: (n,) the same, warped.
+
+    Returns:
+        At least 0; 0 where all values are equal, or lie too far apart for float64.
+
+    Cost: n operations.
+    """
+    finite = ~np.isnan(values)
+    v, w = values[finite], y[finite]
+    if not len(v):
+        return 0.0
+    best = int(np.argmin(v))
+    other = int(np.argmax(np.where(v <= np.median(v), v, -np.inf)))
+    if v[other] == v[best]:
+        other = int(np.argmax(v))
+    scale = float(np.abs(v).max())
+    distance = float(v[other] / scale - v[best] / scale) if scale else 0.0
+    if distance == 0.0:
+        return 0.0
+    return float(w[other] - w[best]) / distance / scale
+
+
+def telling(y: F64, count: int) -> NDArray[np.intp]:
+    """Choose observations: the better half of ``count`` by value, the others spread over the rest.
+
+    Args:
+        y: (n,) values, lower is better, NaN the worst.
+        count: How many to choose, below n.
+
+    Returns:
+        (count,) indices, rising.
+
+    Cost: n ln n.
+    """
+    order = np.argsort(y, kind="stable")
+    half = count // 2
+    rest = order[half:]
+    few = rest[np.linspace(0, len(rest) - 1, count - half).astype(np.intp)]
+    return np.sort(np.concatenate([order[:half], few]))

@@ -9,24 +9,27 @@ The first suggestions are quasi-random. Then a Gaussian process is fitted to the
 point with the largest log expected improvement is looked for (`acquisition`).
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tunesmith_core.acquisition.lattice import Lattice
 from tunesmith_core.acquisition.maximise import Search, SearchSettings
 from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.gp.backends import Backend
-from tunesmith_core.gp.parameters import layout_of
-from tunesmith_core.objective import Goal, minimised, warped
+from tunesmith_core.gp.posterior import Posterior, Predictor
+from tunesmith_core.objective import Goal, minimised, slope_of
 from tunesmith_core.randomness import Stream, keyed_generator
 from tunesmith_core.space.encoding import from_unit, to_unit
 from tunesmith_core.space.ranges import Configuration, ParameterValue, SearchSpace
 from tunesmith_core.space.scaling import F64
 from tunesmith_core.surrogate import FitSettings, Surrogate
 from tunesmith_core.threads import on_one_thread
+from tunesmith_core.transfer import Experience, ModelSpace
 
 _FINALISTS = 16
 """So many points that a narrowed predictor liked best are judged by the whole one."""
@@ -49,6 +52,54 @@ class Settings:
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """Hold the next suggestion, and what is expected of it.
+
+    Attributes:
+        configuration: The suggestion.
+        log_gain: Logarithm of the expected improvement, in the objective's own unit; -inf where
+            nothing is known to expect it from.
+    """
+
+    configuration: Configuration
+    log_gain: float
+
+
+class _Model:
+    """Hold a surrogate with what it is given to see."""
+
+    def __init__(self, space: ModelSpace, backend: Backend, settings: FitSettings) -> None:
+        self.space = space
+        self.surrogate = Surrogate(
+            space.layout, backend, settings, warp=space.warped, earlier=space.earlier
+        )
+
+    def view(self, own: F64, values: F64, growth: int | None) -> _View:
+        """Take in this search's points (n, d) and values (n,), and say what they come to."""
+        x = np.concatenate([self.space.x, self.space.embedded(own)])
+        values = np.concatenate([self.space.values, values])
+        posterior = self.surrogate.follow(x, values, growth=growth)
+        y = self.space.warped(values)
+        return _View(self, x, y, posterior, posterior.condition(y))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """Hold what a model says: its points (n, d'), their warped values (n,), and predictions."""
+
+    model: _Model
+    x: F64
+    y: F64
+    posterior: Posterior
+    predictor: Predictor
+
+    @property
+    def evidence(self) -> float:
+        """Tell how well each of the search's own results is predicted from all else."""
+        return float(self.predictor.left_out()[self.model.space.earlier :].sum())
+
+
 class Optimizer:
     """Ask for configurations, tell what came of them.
 
@@ -60,9 +111,11 @@ class Optimizer:
         goal: Which way the told values are better.
         settings: How; the defaults suit.
         backend: Who does the surrogate's array work; compiled kernels when absent.
+        experience: What earlier searches found, to be learnt from.
 
     Raises:
         ValueError: The seed is out of range.
+        SpaceError: The experience does not fit the space.
     """
 
     def __init__(
@@ -73,14 +126,15 @@ class Optimizer:
         goal: Goal = Goal.MINIMIZE,
         settings: Settings | None = None,
         backend: Backend | None = None,
+        experience: Experience | None = None,
     ) -> None:
         self.space, self.seed, self.goal = space, seed, goal
         self._settings = settings or Settings()
         self._design = QuasiRandomDesign(space, seed)
         self._design_index = 0
-        self._lattice = Lattice(space)
+        self._model_space = ModelSpace(space, goal, experience)
         self._backend = backend
-        self._surrogate: Surrogate | None = None
+        self._made: list[_Model] = []
         self._x: list[F64] = []
         self._values: list[float] = []
         self._pending: dict[_Row, Configuration] = {}
@@ -125,7 +179,7 @@ class Optimizer:
                 if asked:
                     break
                 raise
-            self._hold(configuration)
+            self.hold(configuration)
             asked.append(configuration)
         return asked
 
@@ -175,7 +229,7 @@ class Optimizer:
         before = set(self._pending) - self._ended
         self._pending = {}
         for configuration in configurations:
-            self._hold(configuration)
+            self.hold(configuration)
         taken_back = before.difference(self._pending)
         if taken_back:
             self._known -= taken_back
@@ -186,58 +240,137 @@ class Optimizer:
         self._ended.add(row)
         self._known.add(row)
 
-    def _hold(self, configuration: Configuration) -> None:
+    def _row(self, configuration: Configuration) -> _Row:
+        return tuple(configuration[name] for name in self.space.names)
+
+    def promise(self, *, best: float, slope: float, growth: int | None = None) -> Promise:
+        """Say how much the next suggestion promises, without making it pending.
+
+        Args:
+            best: What is to be improved on, minimised: the best value of this search or of another.
+            slope: Units of the warped objective in one of the objective, for when all values of
+                this search are equal and say nothing of that.
+            growth: As in `ask`.
+
+        Raises:
+            SpaceExhausted: None is left.
+
+        Cost: that of `ask`.
+        """
+        if not self._has_value:
+            return Promise(configuration=self._unknown(), log_gain=-math.inf)
+        with on_one_thread():
+            points, log_gain = self._promising(growth, best=best, slope=slope)
+        configuration = self._first_unknown(points)
+        if configuration is None:
+            return Promise(configuration=self._unknown(), log_gain=-math.inf)
+        return Promise(configuration=configuration, log_gain=log_gain)
+
+    @property
+    def values(self) -> F64:
+        """Give what was told, minimised, (n,), NaN for failures."""
+        return np.array(self._values)
+
+    @property
+    def known(self) -> int:
+        """Count the configurations that were asked for or told."""
+        return len(self._known)
+
+    def hold(self, configuration: Configuration) -> None:
+        """Take a configuration of the space for asked for: it is pending from now on."""
         row = self._row(configuration)
         self._pending[row] = configuration
         self._known.add(row)
 
-    def _row(self, configuration: Configuration) -> _Row:
-        return tuple(configuration[name] for name in self.space.names)
+    @property
+    def _has_value(self) -> bool:
+        return bool(np.isfinite(self._values).any() or np.isfinite(self._model_space.values).any())
 
     def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
-        first = len(self._known) < self._settings.initial
-        if quasi_random or first or not np.isfinite(self._values).any():
+        if quasi_random or self._is_starting or not self._has_value:
             return self._unknown()
         with on_one_thread():
-            points = self._promising(growth)
-        for point in points:
-            (configuration,) = from_unit(self.space, point[None])
-            if self._row(configuration) not in self._known:
-                return configuration
-        return self._unknown()
+            points, _ = self._promising(growth)
+        configuration = self._first_unknown(points)
+        return self._unknown() if configuration is None else configuration
 
-    def _promising(self, growth: int | None) -> F64:
-        """Give points (m, d), those that promise most first."""
-        surrogate = self._followed_surrogate()
-        x, values = np.array(self._x), np.array(self._values)
-        posterior = surrogate.follow(x, values, growth=growth)
-        y = warped(values)
-        predictor = posterior.condition(y)
+    @property
+    def _is_starting(self) -> bool:
+        """Tell whether the next suggestion is to be spread out, whatever is known."""
+        if len(self._known) >= self._settings.initial or self._model_space.trusts:
+            return False
+        # Searches that may have little in common with this one have every third suggestion.
+        return not self._model_space.earlier or len(self._known) % 3 > 0
+
+    def _promising(
+        self, growth: int | None, *, best: float | None = None, slope: float = 0.0
+    ) -> tuple[F64, float]:
+        """Give points (m, d'), those that promise most first, and what the first one does.
+
+        The latter is the logarithm of the acquisition, in units of the objective, for an
+        improvement on ``best``; of the warped one where that is left out.
+        """
+        view = self._view(growth)
+        space, posterior, predictor = view.model.space, view.posterior, view.predictor
+        x, y = view.x, view.y
         fitted = predictor.fitted(y)
+        incumbents = space.lattice.pinned(x)
+        if space.earlier:
+            # What earlier searches found counts as it is expected to come out here.
+            before = slice(0, space.earlier)
+            fitted[before] = predictor.mean(incumbents[before])
         order = np.argsort(fitted, kind="stable")
-        best, incumbents = float(fitted[order[0]]), x[order]
+        incumbents = incumbents[order]
+        own_fitted = fitted[space.earlier :]
+        at_stake = own_fitted if len(own_fitted) and not space.trusts else fitted
+        target = float(at_stake.min())
+        if best is not None:
+            slope = slope_of(self.values, y[space.earlier :]) or slope
+            target += slope * (best - float(np.nanmin(self._values)))
         if self._pending:
             # As if they had come out as expected: the mean stays, the variance shrinks.
             # Source: Ginsbourger, Le Riche & Carraro 2010, "kriging believer".
-            held = to_unit(self.space, self.pending)
+            held = space.embedded(to_unit(self.space, self.pending))
             x, y = np.concatenate([x, held]), np.concatenate([y, predictor.mean(held)])
             for point in held:
                 posterior.append(point)
             predictor = posterior.condition(y, variance=predictor.variance)
-        narrowed = surrogate.narrowed(predictor, x, y, incumbents[0])
+        narrowed = view.model.surrogate.narrowed(predictor, x, y, incumbents[0])
         rng = keyed_generator(self.seed, len(self._known), Stream.ACQUISITION)
         settings = self._settings.search
-        points = Search(narrowed, self._lattice, best, settings).ranked(rng, incumbents)
-        if narrowed is predictor:
-            return points
-        return Search(predictor, self._lattice, best, settings).best_first(points[:_FINALISTS])
+        search = Search(narrowed, space.lattice, target, settings)
+        points = search.ranked(rng, incumbents)
+        if narrowed is not predictor:
+            search = Search(predictor, space.lattice, target, settings)
+            points = search.best_first(points[:_FINALISTS])
+        if best is None:
+            return points, 0.0
+        return points, float(search.scores(points[:1])[0]) - math.log(slope or 1.0)
 
-    def _followed_surrogate(self) -> Surrogate:
-        if self._surrogate is None:
-            layout = layout_of(self.space)
+    def _first_unknown(self, points: F64) -> Configuration | None:
+        for point in self._model_space.searched(points):
+            (configuration,) = from_unit(self.space, point[None])
+            if self._row(configuration) not in self._known:
+                return configuration
+        return None
+
+    def _view(self, growth: int | None) -> _View:
+        """Give what the model says that explains this search's own results best."""
+        own = np.array(self._x).reshape(len(self._x), self.space.dimensions)
+        views = [model.view(own, self.values, growth) for model in self._models()]
+        if len(views) == 1 or len(own) < self._settings.initial:
+            return views[0]
+        return max(views, key=lambda view: view.evidence)
+
+    def _models(self) -> list[_Model]:
+        """Give the model of all that is known and, as that may mislead, the one of this search."""
+        if not self._made:
+            spaces = [self._model_space]
+            if self._model_space.earlier:
+                spaces.append(ModelSpace(self.space, self.goal, None))
             backend = self._backend or _compiled_backend()
-            self._surrogate = Surrogate(layout, backend, self._settings.fit)
-        return self._surrogate
+            self._made = [_Model(space, backend, self._settings.fit) for space in spaces]
+        return self._made
 
     def _unknown(self) -> Configuration:
         """Give the first configuration of the quasi-random design that is not known yet."""

@@ -21,6 +21,7 @@ class Stream(enum.IntEnum):
     QUASI_RANDOM_DESIGN = 2
     ACQUISITION = 3
     SURROGATE_FIT = 4
+    TURNS = 5
 
 
 def keyed_generator(seed: int, number: int, stream: Stream) -> np.random.Generator:

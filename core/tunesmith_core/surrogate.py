@@ -6,10 +6,11 @@ so it makes no difference whether observations came one at a time or all at once
 may have them fitted less often, and then to the history as it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.fit import fit
@@ -17,7 +18,7 @@ from tunesmith_core.gp.likelihood import Likelihood
 from tunesmith_core.gp.parameters import Layout, unpack
 from tunesmith_core.gp.posterior import Posterior, Predictor
 from tunesmith_core.gp.priors import PriorSettings, prior_of
-from tunesmith_core.objective import warped
+from tunesmith_core.objective import telling, warped
 from tunesmith_core.space.scaling import F64
 
 _SPARE = 16
@@ -69,10 +70,22 @@ class Surrogate:
         layout: What each coordinate is.
         backend: Who does the array work.
         settings: When and how hard to fit.
+        warp: Turns values (n,) into what is fitted to.
+        earlier: The history begins with so many observations of earlier searches, which are there
+            from the start.
     """
 
-    def __init__(self, layout: Layout, backend: Backend, settings: FitSettings) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        backend: Backend,
+        settings: FitSettings,
+        *,
+        warp: Callable[[F64], F64] = warped,
+        earlier: int = 0,
+    ) -> None:
         self._layout, self._backend, self._settings = layout, backend, settings
+        self._warp, self._earlier = warp, earlier
         self._prior = prior_of(layout, settings.prior)
         self._model = _Model(theta=self._prior.mean)
 
@@ -127,7 +140,10 @@ class Surrogate:
             yield fitted
 
     def _next(self, fitted: int, growth: int) -> int:
-        return fitted + max(1, fitted // growth) if fitted else self._settings.first
+        if not fitted:
+            return self._earlier or self._settings.first
+        # Its own observations decide how far earlier ones are to be believed: they set the pace.
+        return fitted + max(1, (fitted - self._earlier) // growth)
 
     def narrowed(self, predictor: Predictor, x: F64, y: F64, centre: F64) -> Predictor:
         """Give a predictor that knows fewer observations, and most of those near ``centre``.
@@ -159,18 +175,23 @@ class Surrogate:
 
     def _fit(self, theta: F64, x: F64, values: F64) -> F64:
         """Give the hyperparameters fitted to a history, from ``theta`` on."""
-        y = warped(values)
+        y = self._warp(values)
         if len(x) > self._settings.subset:
-            chosen = _telling(y, self._settings.subset)
+            chosen = self._subset(y)
             x, y = x[chosen], y[chosen]
         likelihood = Likelihood(self._backend, self._layout, self._prior, x, y)
         return fit(likelihood, [theta], max_evaluations=self._settings.evaluations)
 
-
-def _telling(y: F64, count: int) -> F64:
-    """Choose observations: the better half of ``count`` by value, the others spread over the rest."""
-    order = np.argsort(y, kind="stable")
-    half = count // 2
-    rest = order[half:]
-    few = rest[np.linspace(0, len(rest) - 1, count - half).astype(np.intp)]
-    return np.sort(np.concatenate([order[:half], few]))
+    def _subset(self, y: F64) -> NDArray[np.intp]:
+        """Choose the observations to fit to; at least half of them are not of earlier searches."""
+        subset, earlier = self._settings.subset, self._earlier
+        if not earlier:
+            return telling(y, subset)
+        own = np.arange(earlier, len(y))
+        room = max(subset - earlier, subset // 2)
+        if len(own) > room:
+            own = own[telling(y[own], room)]
+        before = np.arange(earlier)
+        if earlier > subset - len(own):
+            before = telling(y[:earlier], subset - len(own))
+        return np.concatenate([before, own])

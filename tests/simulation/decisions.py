@@ -173,7 +173,7 @@ def best_of(ended: Iterable[Trial], goal: Goal) -> Trial | None:
 
 
 def _check_measurements(store: MemoryStore, trial: Trial, spec: JobSpec) -> None:
-    goal = spec.goal
+    metric_name = spec.definition.metric_name
     kept: dict[str, list[float]] = {}
     steps: dict[str, int] = {}
     for saved in store.measurements.get(trial.name, ()):
@@ -184,7 +184,7 @@ def _check_measurements(store: MemoryStore, trial: Trial, spec: JobSpec) -> None
         steps[saved.metric_name] = saved.step
         assert saved.lease_token == trial.lease_token, "a value of an earlier lease"
     assert set(kept) == set(trial.metrics)
-    objective = kept.get(goal.metric_name, [math.nan])[-1]
+    objective = kept.get(metric_name, [math.nan])[-1]
     known = trial.status.is_terminal and trial.failure_kind is None and math.isfinite(objective)
     assert trial.objective_value == (objective if known else None)
     assert known == (trial.objective_status is ObjectiveStatus.SUCCEEDED)

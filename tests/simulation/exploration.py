@@ -20,6 +20,7 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
     TuningJobStatus,
 )
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 
@@ -67,9 +68,9 @@ def possible_events(state: JobState) -> Iterator[ev.Event]:
         yield ev.SuggestionsFailed(reason="no memory")
     answers = range(state.suggestions_wanted + 1) if state.spec.lease_terms is None else ()
     for count in answers:
-        some: tuple[dict[str, str], ...] = ({},) * count
-        yield ev.SuggestionsArrived(configurations=some, exhausted=True)
-        yield ev.SuggestionsArrived(configurations=some, exhausted=False)
+        some = (Suggestion(parameters={}),) * count
+        yield ev.SuggestionsArrived(suggestions=some, exhausted=True)
+        yield ev.SuggestionsArrived(suggestions=some, exhausted=False)
     for trial in state.trials.values():
         if state.spec.lease_terms is None:
             yield from _events_of(trial)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from tunesmith_core.designs import Design, GridDesign, RandomDesign
@@ -11,6 +11,7 @@ from tunesmith_core.space.encoding import render
 from tunesmith_server.domain.effects import Suggest
 from tunesmith_server.domain.events import SuggestionsArrived
 from tunesmith_server.domain.history import Knowledge, Outcome, learn
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.tuning_job import JobSpec, Strategy
 from tunesmith_server.engine.compute_messages import Ask, Begin, Learn
 from tunesmith_server.engine.compute_worker import Searches
@@ -35,20 +36,21 @@ def make_suggester(spec: JobSpec) -> Suggester:
 class _Design:
     def __init__(self, spec: JobSpec) -> None:
         self._design: Design = (
-            GridDesign(spec.space, spec.seed)
+            GridDesign(spec.definition.space, spec.seed)
             if spec.strategy is Strategy.GRID
-            else RandomDesign(spec.space, spec.seed)
+            else RandomDesign(spec.definition.space, spec.seed)
         )
 
     def answer(self, ask: Suggest, _: Sequence[Outcome]) -> SuggestionsArrived:
-        configurations: list[Mapping[str, str]] = []
+        suggestions: list[Suggestion] = []
         for k in range(ask.first_index - 1, ask.first_index - 1 + ask.count):
             try:
                 configuration = self._design.configuration(k)
             except SpaceExhausted:
-                return SuggestionsArrived(configurations=tuple(configurations), exhausted=True)
-            configurations.append({name: render(value) for name, value in configuration.items()})
-        return SuggestionsArrived(configurations=tuple(configurations), exhausted=False)
+                return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=True)
+            parameters = {name: render(value) for name, value in configuration.items()}
+            suggestions.append(Suggestion(parameters=parameters))
+        return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=False)
 
 
 class _Model:
@@ -58,7 +60,7 @@ class _Model:
         self._searches = Searches(lambda: True)
         self._begin = Begin(
             job_id=1,
-            space=spec.space,
+            spaces={None: spec.definition.space},
             seed=spec.seed,
             maximise=spec.goal.maximise,
             is_seeded=True,
@@ -80,6 +82,4 @@ class _Model:
         self._searches.learn(Learn(job_id=1, ends=news.ends))
         answer = self._searches.ask(Ask(number=1, job_id=1, pending=news.pending, count=ask.count))
         assert not answer.fault
-        return SuggestionsArrived(
-            configurations=tuple(answer.configurations), exhausted=answer.exhausted
-        )
+        return SuggestionsArrived(suggestions=tuple(answer.suggestions), exhausted=answer.exhausted)

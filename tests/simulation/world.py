@@ -154,7 +154,9 @@ class _Service:
             job=store.job,
             trials=tuple(store.trials.values()),
             measurements={
-                name: tuple(s.value for s in kept if s.metric_name == self._spec.goal.metric_name)
+                name: tuple(
+                    s.value for s in kept if s.metric_name == self._spec.definition.metric_name
+                )
                 for name, kept in store.measurements.items()
             },
             events=tuple(store.events),
@@ -263,7 +265,7 @@ class _Service:
             instance_id=f"{host}/{self._instances}",
             name=host,
             slots=slots,
-            metric_name=self._spec.goal.metric_name,
+            metric_name=self._spec.definition.metric_name,
             program=world.program,
             seed=world.seed,
             max_stop_s=world.max_stop_s,

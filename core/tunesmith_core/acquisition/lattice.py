@@ -1,5 +1,7 @@
 """Snap points to what a configuration can be: whole numbers, one of a few values."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,19 +20,27 @@ _STEPS = np.array([-2, -1, 1, 2])
 class Lattice:
     """Say which points of the unit cube are configurations.
 
+    Args:
+        space: What is searched.
+        pinned: Coordinates that are not, by index, and where they are.
+
     Attributes:
         levels: (d,) number of values of each coordinate; inf where it is continuous.
         categorical: (d,) whether its values have no order.
         smooth: (d,) whether gradients may move it.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, pinned: Mapping[int, float] | None = None) -> None:
+        pinned = pinned or {}
+        self._pinned = np.array(sorted(pinned), dtype=np.intp)
+        self._places = np.array([pinned[j] for j in sorted(pinned)])
         levels = [float(p.cardinality or np.inf) for p in space.parameters]
         self.levels: F64 = np.array(levels)
         self.levels[self.levels > MAX_LEVELS] = np.inf
         self.categorical: NDArray[np.bool_] = np.array(
             [isinstance(p, Categorical) for p in space.parameters], dtype=np.bool_
         )
+        self.levels[self._pinned] = 1.0
         self.smooth: NDArray[np.bool_] = (self.levels > SMOOTH_LEVELS) & ~self.categorical
         self._even = np.flatnonzero(
             np.isfinite(self.levels)
@@ -63,6 +73,14 @@ class Lattice:
         for j, lo, hi in self._logarithmic:
             whole = integer_from_unit(x[:, j], lo=lo, hi=hi, scaling=Scaling.LOGARITHMIC)
             x[:, j] = integer_to_unit(whole, lo=lo, hi=hi, scaling=Scaling.LOGARITHMIC)
+        return self.pinned(x)
+
+    def pinned(self, x: F64) -> F64:
+        """Give points (m, d) with the coordinates that are not searched where they are pinned."""
+        if not len(self._pinned):
+            return x
+        x = x.copy()
+        x[:, self._pinned] = self._places
         return x
 
     def neighbours(self, point: F64, rng: np.random.Generator) -> F64:

@@ -20,11 +20,16 @@ class Layout:
         categorical: (d,) whether two values are just the same or not.
         warped: Indices of the coordinates that have a warping.
         unscaled: Those of them whose scaling is to be learned.
+        task: Index of the categorical coordinate that says which search a result is from; -1
+            for none.
+        task_ls: The length-scale that this coordinate is believed to have.
     """
 
     categorical: NDArray[np.bool_]
     warped: NDArray[np.intp]
     unscaled: NDArray[np.bool_]
+    task: int = -1
+    task_ls: float = 1.0
 
     @property
     def dimensions(self) -> int:

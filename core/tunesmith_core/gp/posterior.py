@@ -194,6 +194,17 @@ class Predictor:
         fitted: F64 = y - self.posterior.noise * host(self._backend.xp, self._alpha)
         return fitted
 
+    def left_out(self) -> F64:
+        """Give how likely each observed value (n,) is if only the others are known: ln p, (n,).
+
+        Source: Rasmussen & Williams (2006), eq. 5.10-5.12. Cost: 2n² flops.
+        """
+        xp = self._backend.xp
+        precision = host(xp, xp.einsum("ij,ij->j", self._inverse, self._inverse))
+        error = host(xp, self._alpha) / precision
+        variance = self.variance / precision
+        return -0.5 * (np.log(2.0 * np.pi * variance) + error * error / variance)
+
     def mean(self, x: F64) -> F64:
         """Predict means (m,) at points (m, d).
 

@@ -6,7 +6,8 @@ All are normal on the logarithms, so the log density is a parabola:
   Most objectives vary about as fast along one coordinate as along another, so that a coordinate is
   not taken to be without effect just because few observations say nothing of it. Categorical
   coordinates share a level of their own: close to an optimum numeric length-scales become short,
-  which does not mean that one value of a category says nothing of another. Both grow with
+  which does not mean that one value of a category says nothing of another. The coordinate that
+  says which search a result is from has a length-scale of its own. All others grow with
   :math:`\tfrac12 \ln d`, which keeps the surrogate's complexity about the same in any dimension.
   Source of that: Hvarfner, Hellsten & Nardi 2024, "Vanilla Bayesian Optimization Performs Great in
   High Dimensions", section 4. Independent length-scales, as they have them, were measured worse.
@@ -73,6 +74,7 @@ class PriorSettings:
         categorical_ls_deviation: The same of categorical coordinates.
         warp_deviation: Standard deviation of the exponents' logarithms.
         learned_warp_deviation: The same where the scaling is to be learned.
+        task_ls_deviation: Standard deviation of the logarithm of the task's length-scale.
         noise_mean: Mean of the noise variance's logarithm.
         noise_deviation: Its standard deviation.
         noise_lower: The least noise variance; less makes the covariance singular.
@@ -84,6 +86,7 @@ class PriorSettings:
     categorical_ls_deviation: float = 1.0
     warp_deviation: float = 0.1
     learned_warp_deviation: float = 0.75
+    task_ls_deviation: float = 1.0
     noise_mean: float = -7.0
     noise_deviation: float = 2.0
     noise_lower: float = 1e-7
@@ -95,15 +98,20 @@ def prior_of(layout: Layout, settings: PriorSettings) -> Prior:
     ls_mean = settings.ls_mean + 0.5 * np.log(max(d, 1))
     categorical = layout.categorical
     own = np.where(categorical, settings.categorical_ls_deviation, settings.ls_deviation)
+    means = np.full(d, ls_mean)
+    grouped = np.arange(d) != layout.task
+    if layout.task >= 0:
+        own[layout.task] = settings.task_ls_deviation
+        means[layout.task] = np.log(layout.task_ls)
     warp = np.where(layout.unscaled, settings.learned_warp_deviation, settings.warp_deviation)
     widest = 4.0 * warp
     return Prior(
         groups=tuple(
             (group, _shared_precision(own[group[0]], settings.ls_common, len(group)))
-            for group in (np.flatnonzero(categorical), np.flatnonzero(~categorical))
+            for group in (np.flatnonzero(categorical & grouped), np.flatnonzero(~categorical))
             if len(group)
         ),
-        mean=np.concatenate([np.full(d, ls_mean), np.zeros(2 * w), [settings.noise_mean]]),
+        mean=np.concatenate([means, np.zeros(2 * w), [settings.noise_mean]]),
         deviation=np.concatenate([own, warp, warp, [settings.noise_deviation]]),
         lower=np.concatenate(
             [np.full(d, np.log(MIN_LS)), -widest, -widest, [np.log(settings.noise_lower)]]

@@ -26,9 +26,8 @@ class Criterion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Say what is tuned and which way is better."""
+    """Say which way is better; all definitions of a tuning job agree on it."""
 
-    metric_name: str
     maximise: bool
 
     def is_better(self, value: float, than: float) -> bool:

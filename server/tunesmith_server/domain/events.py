@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from tunesmith_server.domain.suggestion import Suggestion
+
 
 class Stage(StrEnum):
     """Name what a runner can say that a trial is doing."""
@@ -38,11 +40,11 @@ class SuggestionsArrived:
     """The strategy answered.
 
     Attributes:
-        configurations: New configurations as training scripts get them, in launch order.
+        suggestions: New ones, in launch order.
         exhausted: There will never be more.
     """
 
-    configurations: tuple[Mapping[str, str], ...]
+    suggestions: tuple[Suggestion, ...]
     exhausted: bool
 
 

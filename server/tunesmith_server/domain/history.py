@@ -7,11 +7,12 @@ the service took note of them, which is in the store and so the same after a res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from tunesmith_server.domain.states import TrainingJobStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import FailureKind
 
 
@@ -21,7 +22,7 @@ class Outcome:
 
     Attributes:
         index: Its launch index, from 1.
-        parameters: The tuned hyperparameters, as the training script gets them.
+        suggestion: What it was launched with.
         status: Where it is.
         failure_kind: Set exactly when it failed.
         objective_value: Final objective, finite; None until it ended with one.
@@ -29,7 +30,7 @@ class Outcome:
     """
 
     index: int
-    parameters: Mapping[str, str]
+    suggestion: Suggestion
     status: TrainingJobStatus
     failure_kind: FailureKind | None
     objective_value: float | None
@@ -41,11 +42,11 @@ class Told:
     """An end that says something about the configuration.
 
     Attributes:
-        parameters: The configuration, as the training script got it.
+        suggestion: The configuration.
         value: The objective; None: it failed, or gave none, which is worse than any value.
     """
 
-    parameters: Mapping[str, str]
+    suggestion: Suggestion
     value: float | None
 
 
@@ -53,7 +54,7 @@ class Told:
 class Abandoned:
     """An end that says nothing about the configuration, which is not suggested again."""
 
-    parameters: Mapping[str, str]
+    suggestion: Suggestion
 
 
 End = Told | Abandoned
@@ -87,7 +88,7 @@ class News:
     """
 
     ends: tuple[End, ...]
-    pending: tuple[Mapping[str, str], ...]
+    pending: tuple[Suggestion, ...]
     knowledge: Knowledge
 
 
@@ -119,7 +120,7 @@ def learn(knowledge: Knowledge, outcomes: Iterable[Outcome]) -> News | None:
     known = knowledge.ended.union(outcome.index for outcome in ended)
     return News(
         ends=tuple(_end(outcome) for outcome in ended),
-        pending=tuple(outcome.parameters for outcome in pending),
+        pending=tuple(outcome.suggestion for outcome in pending),
         knowledge=Knowledge(
             first_unknown=first_unknown,
             ended=frozenset(index for index in known if index >= first_unknown),
@@ -137,9 +138,9 @@ def _order(outcome: Outcome) -> tuple[datetime, int]:
 def _end(outcome: Outcome) -> End:
     """Say what an ended training job tells."""
     if outcome.objective_value is not None:
-        return Told(parameters=outcome.parameters, value=outcome.objective_value)
+        return Told(suggestion=outcome.suggestion, value=outcome.objective_value)
     was_stopped = outcome.status is TrainingJobStatus.STOPPED
     # A lost runner, or a host's fault, would have befallen any configuration.
     if was_stopped or outcome.failure_kind is FailureKind.RETRYABLE:
-        return Abandoned(parameters=outcome.parameters)
-    return Told(parameters=outcome.parameters, value=None)
+        return Abandoned(suggestion=outcome.suggestion)
+    return Told(suggestion=outcome.suggestion, value=None)

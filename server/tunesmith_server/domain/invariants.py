@@ -188,7 +188,10 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
         "it is to stop once the tuning job's end is decided",
         state.job.closing is None or trial.stop_requested,
     )
-    yield "it is retried as often as is allowed", trial.retries <= state.spec.retry_terms.most
+    yield (
+        "it is retried as often as is allowed",
+        trial.retries <= state.spec.definition_of(trial).retry_terms.most,
+    )
     yield (
         "each retry has an interruption",
         trial.retries <= trial.story().count(SecondaryStatus.INTERRUPTED),

@@ -12,13 +12,12 @@ from tunesmith.v1 import search_space_pb2 as space_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
-from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.site import Site, resolve_algorithm
-from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, RetryTerms, Strategy
+from tunesmith_server.domain.tuning_job import Definition, JobSpec, LeaseTerms, RetryTerms, Strategy
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
@@ -34,6 +33,7 @@ DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
 
 _EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+_MAXIMIZE = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 
 
 def read_job_spec(
@@ -60,31 +60,22 @@ def read_job_spec(
     if not trusted:
         validate_create(request, site=site)
     config = request.hyper_parameter_tuning_job_config
-    limits, objective = config.resource_limits, config.hyper_parameter_tuning_job_objective
-    space = read_space(config.parameter_ranges, RANGES).trusted_space
-    strategy = _strategy(config.strategy)
+    limits, strategy = config.resource_limits, _strategy(config.strategy)
+    definitions = _definitions(request)
     return JobSpec(
         request=request,
         account=account,
         strategy=strategy,
-        goal=Goal(
-            metric_name=objective.metric_name,
-            maximise=objective.type == job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE,
-        ),
-        space=space,
+        goal=Goal(maximise=_objectives(request)[0].type == _MAXIMIZE),
+        definitions=definitions,
         seed=config.random_seed if config.HasField("random_seed") else seed,
         max_training_jobs=limits.max_number_of_training_jobs
-        or _default_jobs(strategy, space, site),
+        or _default_jobs(strategy, definitions, site),
         max_parallel=limits.max_parallel_training_jobs,
         max_runtime=timedelta(seconds=limits.max_runtime_in_seconds or DEFAULT_TUNING_RUNTIME_S),
-        definition_name=request.training_job_definition.definition_name or None,
         lease_terms=_lease_terms(request),
         criteria=_criteria(config.tuning_job_completion_criteria),
         stops_early=config.training_job_early_stopping_type == _EARLY,
-        retry_terms=RetryTerms(
-            most=request.training_job_definition.retry_strategy.maximum_retry_attempts,
-            time_limit=runtime_limit(request.training_job_definition),
-        ),
     )
 
 
@@ -119,12 +110,70 @@ def filled_request(spec: JobSpec, site: Site) -> pb.CreateHyperParameterTuningJo
     if spec.lease_terms is not None:
         _fill_lease(filled.trial_lease_config, spec.lease_terms)
         return filled
-    definition = filled.training_job_definition
-    definition.static_hyper_parameters[OBJECTIVE_HYPER_PARAMETER] = spec.goal.metric_name
-    definition.hyper_parameter_ranges.SetInParent()
-    _fill_algorithm(definition.algorithm_specification, spec.account, site)
-    _fill_resources(definition)
+    messages = filled.training_job_definitions or [filled.training_job_definition]
+    for message, definition in zip(messages, spec.definitions, strict=True):
+        filled_definition(message, definition, spec.account, site)
     return filled
+
+
+def filled_definition(
+    message: definition_pb.HyperParameterTrainingJobDefinition,
+    definition: Definition,
+    account: Account,
+    site: Site,
+) -> None:
+    """Fill in what a training job definition left out, as Describe shows it."""
+    message.static_hyper_parameters[OBJECTIVE_HYPER_PARAMETER] = definition.metric_name
+    message.hyper_parameter_ranges.SetInParent()
+    _fill_scaling(message.hyper_parameter_ranges)
+    _fill_algorithm(message.algorithm_specification, account, site)
+    _fill_resources(message)
+
+
+def _objectives(
+    request: pb.CreateHyperParameterTuningJobRequest,
+) -> list[job_pb.HyperParameterTuningJobObjective]:
+    """Give the objective of each definition, from the place that belongs to the request's form."""
+    if request.training_job_definitions:
+        return [each.tuning_objective for each in request.training_job_definitions]
+    return [request.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective]
+
+
+def metric_name_of(
+    request: pb.CreateHyperParameterTuningJobRequest, definition_name: str | None
+) -> str:
+    """Give the objective metric of a definition, of the only one where there are not several."""
+    for message in request.training_job_definitions:
+        if message.definition_name == definition_name:
+            return message.tuning_objective.metric_name
+    return _objectives(request)[0].metric_name
+
+
+def _definitions(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Definition, ...]:
+    config = request.hyper_parameter_tuning_job_config
+    if is_caller_run(request):
+        metric_name = config.hyper_parameter_tuning_job_objective.metric_name
+        space = read_space(config.parameter_ranges, RANGES).trusted_space
+        return (Definition(name=None, metric_name=metric_name, space=space),)
+    messages = request.training_job_definitions or [request.training_job_definition]
+    return tuple(
+        Definition(
+            name=message.definition_name or None,
+            metric_name=objective.metric_name,
+            space=read_space(
+                message.hyper_parameter_ranges
+                if request.training_job_definitions
+                else config.parameter_ranges,
+                RANGES,
+            ).trusted_space,
+            message=message,
+            retry_terms=RetryTerms(
+                most=message.retry_strategy.maximum_retry_attempts,
+                time_limit=runtime_limit(message),
+            ),
+        )
+        for message, objective in zip(messages, _objectives(request), strict=True)
+    )
 
 
 def _lease_terms(request: pb.CreateHyperParameterTuningJobRequest) -> LeaseTerms | None:
@@ -151,11 +200,14 @@ def _strategy(value: int) -> Strategy:
     return Strategy(named.GetOptions().Extensions[options_pb2.sagemaker_name])
 
 
-def _default_jobs(strategy: Strategy, space: SearchSpace, site: Site) -> int:
-    if strategy is Strategy.GRID and space.cardinality is not None:
-        return space.cardinality
+def _default_jobs(strategy: Strategy, definitions: tuple[Definition, ...], site: Site) -> int:
     most = min(DEFAULT_MAX_TRAINING_JOBS, site.max_training_jobs)
-    return most if space.cardinality is None else min(space.cardinality, most)
+    combinations = 0
+    for definition in definitions:
+        if definition.space.cardinality is None:
+            return most
+        combinations += definition.space.cardinality
+    return combinations if strategy is Strategy.GRID else min(combinations, most)
 
 
 def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) -> None:
@@ -168,11 +220,16 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     config.tuning_job_completion_criteria.convergence_detected.complete_on_convergence = (
         job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )
-    config.parameter_ranges.SetInParent()
+    if not spec.request.training_job_definitions:
+        config.parameter_ranges.SetInParent()
+    _fill_scaling(config.parameter_ranges)
+
+
+def _fill_scaling(ranges: space_pb.ParameterRanges) -> None:
     auto = space_pb.HYPER_PARAMETER_SCALING_TYPE_AUTO
-    for integer in config.parameter_ranges.integer_parameter_ranges:
+    for integer in ranges.integer_parameter_ranges:
         integer.scaling_type = integer.scaling_type or auto
-    for continuous in config.parameter_ranges.continuous_parameter_ranges:
+    for continuous in ranges.continuous_parameter_ranges:
         continuous.scaling_type = continuous.scaling_type or auto
 
 

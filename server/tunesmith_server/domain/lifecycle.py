@@ -10,7 +10,6 @@ choices that SageMaker's documentation leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -27,6 +26,7 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
     TuningJobStatus,
 )
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import (
     WAITS_FOR_CALLER,
     WAITS_FOR_RUNNER,
@@ -147,22 +147,22 @@ class _Machine:
         wanted = self._answered()
         if not wanted:
             return
-        for parameters in event.configurations[:wanted]:
-            trial = self._next_trial(parameters, WAITS_FOR_RUNNER)
+        for suggestion in event.suggestions[:wanted]:
+            trial = self._next_trial(suggestion, WAITS_FOR_RUNNER)
             self._put(trial, is_new=True)
             self.effects.append(fx.Enqueue(trial=trial))
         if event.exhausted:
             self._exhaust()
 
-    def _next_trial(self, parameters: Mapping[str, str], message: str) -> Trial:
+    def _next_trial(self, suggestion: Suggestion, message: str) -> Trial:
         job = self.state.job
         index = job.launched + 1
         self.state = replace(self.state, job=replace(job, launched=index))
         return launch(
             name=training_job_name(self.state.spec.name, index, job.created_at),
             index=index,
-            definition_name=self.state.spec.definition_name,
-            parameters=parameters,
+            definition_name=suggestion.definition_name,
+            parameters=suggestion.parameters,
             message=message,
             now=self._now,
         )
@@ -194,10 +194,11 @@ class _Machine:
         trial = self.state.trials.get(event.trial_name)
         if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
             return
+        retry_terms = self.state.spec.definition_of(trial).retry_terms
         if isinstance(event, ev.TrialReported):
-            moved = trial_steps.reported(trial, event, self._now, self.state.spec.retry_terms)
+            moved = trial_steps.reported(trial, event, self._now, retry_terms)
         else:
-            moved = trial_steps.runner_lost(trial, event, self._now, self.state.spec.retry_terms)
+            moved = trial_steps.runner_lost(trial, event, self._now, retry_terms)
         if moved.trial is not trial:  # else it was known already
             self._put(moved.trial, moved.effects)
 
@@ -232,7 +233,7 @@ class _Machine:
             return  # chosen without what has ended since
         new = event.configurations[: min(max(0, wanted - len(waiting)), state.launchable)]
         for parameters in new:
-            trial = self._next_trial(parameters, WAITS_FOR_CALLER)
+            trial = self._next_trial(Suggestion(parameters=parameters), WAITS_FOR_CALLER)
             moved = caller_steps.lent(trial, event.client_id, self._now)
             self._put(moved.trial, moved.effects, is_new=True)
         if event.exhausted and len(new) == len(event.configurations):
@@ -247,7 +248,7 @@ class _Machine:
         if isinstance(event, ev.MetricsReported):
             moved = caller_steps.metrics_reported(trial, event, self._now)
         else:
-            metric_name = self.state.spec.goal.metric_name
+            metric_name = self.state.spec.definition.metric_name
             moved = caller_steps.completed(trial, event, metric_name, self._now)
         if moved.trial is not trial:
             self._put(moved.trial, moved.effects)
@@ -364,7 +365,8 @@ class _Machine:
         before = self.state.trials.get(trial.name)
         trials = dict(self.state.trials)
         if trial.status.is_terminal:
-            trial = trial_steps.concluded(trial, self.state.spec.goal.metric_name)
+            metric_name = self.state.spec.definition_of(trial).metric_name
+            trial = trial_steps.concluded(trial, metric_name)
             trials.pop(trial.name, None)
             self.state = replace(self.state, trials=trials)
             self._count(trial)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
@@ -57,6 +58,25 @@ class RetryTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """Say what some of a tuning job's training jobs run, and what is tuned with it.
+
+    Attributes:
+        name: ``DefinitionName``, if it has one; always where there are several.
+        metric_name: The objective metric.
+        space: The search space.
+        message: The training job definition; None where callers run the trials.
+        retry_terms: When trials are started again.
+    """
+
+    name: str | None
+    metric_name: str
+    space: SearchSpace
+    message: definition_pb.HyperParameterTrainingJobDefinition | None = None
+    retry_terms: RetryTerms = field(default_factory=RetryTerms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Hold what a create request asks for: the message, kept whole, and what was read off it.
 
@@ -66,38 +86,57 @@ class JobSpec:
         request: The request as it was accepted; not to be changed.
         account: Whose ARNs its resources have.
         strategy: How configurations are chosen.
-        goal: Objective metric and direction.
-        space: The search space.
+        goal: Which way objectives are better.
+        definitions: What is run, at least one; one without a message where callers run the trials.
         seed: ``RandomSeed``, or one drawn when the request had none; at least 0.
         max_training_jobs: How many training jobs are launched in all, at least 1.
         max_parallel: How many are open at a time, at least 1.
         max_runtime: The tuning job's own time limit; None for none.
-        definition_name: Name of the training job definition, if it has one.
         lease_terms: Set exactly when callers run the trials, and not runners.
         criteria: When it completes, beside its limits.
         stops_early: Trials that fall behind are stopped.
-        retry_terms: When trials are started again.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
     account: Account
     strategy: Strategy
     goal: Goal
-    space: SearchSpace
+    definitions: tuple[Definition, ...]
     seed: int
     max_training_jobs: int
     max_parallel: int
     max_runtime: timedelta | None
-    definition_name: str | None
     lease_terms: LeaseTerms | None = None
     criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
     stops_early: bool = False
-    retry_terms: RetryTerms = field(default_factory=RetryTerms)
 
     @property
     def name(self) -> str:
         """Give the tuning job's name as its creator wrote it."""
         return self.request.hyper_parameter_tuning_job_name
+
+    @property
+    def definition(self) -> Definition:
+        """Give the definition of a tuning job that has no more than one.
+
+        Raises:
+            ValueError: It has several.
+        """
+        (definition,) = self.definitions
+        return definition
+
+    def definition_of(self, trial: Trial) -> Definition:
+        """Give the definition that a trial runs.
+
+        Raises:
+            LookupError: It runs none of them.
+        """
+        if len(self.definitions) == 1:
+            return self.definitions[0]
+        for definition in self.definitions:
+            if definition.name == trial.definition_name:
+                return definition
+        raise LookupError(f"{trial.name} runs {trial.definition_name}, which is not defined")
 
     @property
     def is_seeded(self) -> bool:

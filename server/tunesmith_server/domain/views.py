@@ -203,5 +203,5 @@ def _summarise_in(
         trial,
         tuning_job_name=spec.name,
         arn=spec.account.training_job_arn(trial.name),
-        metric_name=spec.goal.metric_name,
+        metric_name=spec.definition_of(trial).metric_name,
     )

@@ -34,10 +34,9 @@ class Assigner:
     stop_grace: timedelta
     clock: Callable[[], datetime]
 
-    def gpu_count(self, spec: JobSpec) -> int:
-        """Count the GPUs that each of a tuning job's trials needs."""
-        definition = spec.request.training_job_definition
-        instance_type, _ = instance_of(definition)
+    def gpu_count(self, spec: JobSpec, trial: Trial) -> int:
+        """Count the GPUs that a trial needs."""
+        instance_type, _ = instance_of(message_of(spec, trial))
         profile = self.site.instance_profile(instance_type)
         return profile.gpus if profile is not None else 0
 
@@ -47,7 +46,7 @@ class Assigner:
         The latter happens when the site's configuration lost an algorithm between the tuning
         job's creation and now.
         """
-        definition = spec.request.training_job_definition
+        definition = message_of(spec, trial)
         try:
             algorithm = resolve_algorithm(definition.algorithm_specification, self.site)
         except InvalidRequest as error:
@@ -69,7 +68,7 @@ class Assigner:
             input_data_config=definition.input_data_config,
             output_data_config=definition.output_data_config,
             instance_type=instance_type,
-            gpu_count=self.gpu_count(spec),
+            gpu_count=self.gpu_count(spec, trial),
             volume_size_bytes=volume_gib * _GIB,
             training_input_mode=definition.algorithm_specification.training_input_mode,
         )
@@ -97,5 +96,12 @@ class Assigner:
 
 def hyper_parameters(spec: JobSpec, trial: Trial) -> dict[str, str]:
     """Give all hyperparameters of a trial: static, tuned and the objective's name."""
-    static = spec.request.training_job_definition.static_hyper_parameters
-    return {**static, **trial.parameters, OBJECTIVE_HYPER_PARAMETER: spec.goal.metric_name}
+    metric_name = spec.definition_of(trial).metric_name
+    static = message_of(spec, trial).static_hyper_parameters
+    return {**static, **trial.parameters, OBJECTIVE_HYPER_PARAMETER: metric_name}
+
+
+def message_of(spec: JobSpec, trial: Trial) -> definition_pb.HyperParameterTrainingJobDefinition:
+    """Give the training job definition of a trial; an empty one where callers run the trials."""
+    message = spec.definition_of(trial).message
+    return definition_pb.HyperParameterTrainingJobDefinition() if message is None else message

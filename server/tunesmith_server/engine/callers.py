@@ -79,7 +79,9 @@ class Callers:
         for trial in trials:
             self._leases.renew(trial.name)
         duration = spec.lease_terms.duration
-        lent = [Lent(trial=trial, space=spec.space, duration=duration) for trial in trials]
+        lent = [
+            Lent(trial=trial, space=spec.definition.space, duration=duration) for trial in trials
+        ]
         return lent, coordinator.state.job.status
 
     async def _end_untold(self, coordinator: Coordinator, client_id: str) -> None:

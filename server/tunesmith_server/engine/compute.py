@@ -12,9 +12,10 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
@@ -120,7 +121,7 @@ class Connection:
         news: Sequence[Message],
         *,
         job_id: int,
-        pending: Sequence[Mapping[str, str]],
+        pending: Sequence[Suggestion],
         count: int,
     ) -> Answer:
         """Tell the worker what is new, and ask it for configurations of a tuning job.

@@ -21,6 +21,7 @@ from tunesmith_core.space.ranges import (
     SearchSpace,
 )
 from tunesmith_server.domain.history import Abandoned, End, Told
+from tunesmith_server.domain.suggestion import Suggestion
 
 # Decoded JSON; what is made of it is typed.
 _Json: TypeAlias = Any
@@ -32,14 +33,14 @@ class Begin:
 
     Attributes:
         job_id: The tuning job.
-        space: What is searched.
+        spaces: What is searched: a search space for each definition, by its name.
         seed: Of its suggestions.
         maximise: Which way the objective is better.
         is_seeded: The seed was asked for: a suggestion never depends on whether the worker is warm.
     """
 
     job_id: int
-    space: SearchSpace
+    spaces: Mapping[str | None, SearchSpace]
     seed: int
     maximise: bool
     is_seeded: bool
@@ -60,14 +61,14 @@ class Ask:
     Attributes:
         number: Told again in the answer.
         job_id: The tuning job.
-        pending: All its pending configurations, in launch order.
+        pending: What is pending, in launch order.
         count: How many are wanted.
         hurried: Others wait: what can be put off should be, where no seed forbids it.
     """
 
     number: int
     job_id: int
-    pending: Sequence[Mapping[str, str]]
+    pending: Sequence[Suggestion]
     count: int
     hurried: bool = False
 
@@ -85,13 +86,13 @@ class Answer:
 
     Attributes:
         number: The ask's.
-        configurations: New ones, at most as many as were wanted.
+        suggestions: New ones, at most as many as were wanted.
         exhausted: There will never be more.
         fault: What went wrong, in place of the rest; empty: nothing.
     """
 
     number: int
-    configurations: Sequence[Mapping[str, str]] = ()
+    suggestions: Sequence[Suggestion] = ()
     exhausted: bool = False
     fault: str = ""
 
@@ -118,14 +119,16 @@ def encode(item: Message | Report) -> bytes:
     """Write a message or a report as one line."""
     match item:
         case Begin():
-            content = {**_plain(item, "space"), "space": _from_space(item.space)}
+            spaces = [[name, _from_space(space)] for name, space in item.spaces.items()]
+            content = {**_plain(item, "spaces"), "spaces": spaces}
         case Learn():
             content = {"job_id": item.job_id, "ends": [_from_end(end) for end in item.ends]}
         case Ask():
-            content = {**_plain(item, "pending"), "pending": [dict(each) for each in item.pending]}
+            pending = [_from_suggestion(each) for each in item.pending]
+            content = {**_plain(item, "pending"), "pending": pending}
         case Answer():
-            configurations = [dict(each) for each in item.configurations]
-            content = {**_plain(item, "configurations"), "configurations": configurations}
+            suggestions = [_from_suggestion(each) for each in item.suggestions]
+            content = {**_plain(item, "suggestions"), "suggestions": suggestions}
         case Forget() | Warm():
             content = asdict(item)
         case _:
@@ -143,9 +146,13 @@ def decode(line: bytes) -> Message | Report:
     try:
         kind, content = json.loads(line)
         if kind == "Begin":
-            content["space"] = _to_space(content["space"])
+            content["spaces"] = {name: _to_space(space) for name, space in content["spaces"]}
         elif kind == "Learn":
             content["ends"] = [_to_end(end) for end in content["ends"]]
+        elif kind == "Ask":
+            content["pending"] = [_to_suggestion(each) for each in content["pending"]]
+        elif kind == "Answer":
+            content["suggestions"] = [_to_suggestion(each) for each in content["suggestions"]]
         decoded: Message | Report = _KINDS[kind](**content)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a message of compute workers: {line[:80]!r}") from error
@@ -174,12 +181,22 @@ def _to_parameter(kind: str, content: _Json) -> Parameter:
     return parameter
 
 
+def _from_suggestion(suggestion: Suggestion) -> list[_Json]:
+    return [dict(suggestion.parameters), suggestion.definition_name]
+
+
+def _to_suggestion(item: _Json) -> Suggestion:
+    parameters, definition_name = item
+    return Suggestion(parameters=parameters, definition_name=definition_name)
+
+
 def _from_end(end: End) -> list[_Json]:
-    parameters = dict(end.parameters)
-    return [parameters] if isinstance(end, Abandoned) else [parameters, end.value]
+    suggestion = _from_suggestion(end.suggestion)
+    return suggestion if isinstance(end, Abandoned) else [*suggestion, end.value]
 
 
 def _to_end(item: _Json) -> End:
-    if len(item) == 1:
-        return Abandoned(parameters=item[0])
-    return Told(parameters=item[0], value=item[1])
+    suggestion, value = _to_suggestion(item[:2]), item[2:]
+    if not value:
+        return Abandoned(suggestion=suggestion)
+    return Told(suggestion=suggestion, value=value[0])

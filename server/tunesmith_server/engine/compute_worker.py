@@ -15,7 +15,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -23,9 +23,11 @@ from tunesmith_core import warmup
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer, Settings
+from tunesmith_core.portfolio import Choice, Portfolio
 from tunesmith_core.space.encoding import parse, render
-from tunesmith_core.space.ranges import Configuration, SearchSpace
+from tunesmith_core.space.ranges import Configuration
 from tunesmith_server.domain.history import Abandoned, Told
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
@@ -51,10 +53,13 @@ _HURRIED_GROWTH: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """Hold one tuning job's optimiser."""
+    """Hold one tuning job's optimisers, one for each definition."""
 
-    optimizer: Optimizer
+    portfolio: Portfolio
     is_seeded: bool
+
+    def optimizer_of(self, suggestion: Suggestion) -> Optimizer:
+        return self.portfolio.optimizers[suggestion.definition_name]
 
 
 class Searches:
@@ -76,8 +81,13 @@ class Searches:
         self.forget(begin.job_id)
         goal = Goal.MAXIMIZE if begin.maximise else Goal.MINIMIZE
         with self._noting_faults(begin.job_id):
-            optimizer = Optimizer(begin.space, seed=begin.seed, goal=goal)
-            self._searches[begin.job_id] = _Search(optimizer=optimizer, is_seeded=begin.is_seeded)
+            optimizers = {
+                name: Optimizer(space, seed=begin.seed, goal=goal)
+                for name, space in begin.spaces.items()
+            }
+            self._searches[begin.job_id] = _Search(
+                portfolio=Portfolio(optimizers), is_seeded=begin.is_seeded
+            )
 
     def learn(self, news: Learn) -> None:
         """Tell a tuning job's optimiser of ends."""
@@ -86,12 +96,13 @@ class Searches:
             return
         with self._noting_faults(news.job_id):
             for end in news.ends:
-                configuration = _configuration(search.optimizer.space, end.parameters)
+                optimizer = search.optimizer_of(end.suggestion)
+                configuration = _configuration(optimizer, end.suggestion)
                 match end:
                     case Told():
-                        search.optimizer.tell(configuration, end.value)
+                        optimizer.tell(configuration, end.value)
                     case Abandoned():
-                        search.optimizer.abandon(configuration)
+                        optimizer.abandon(configuration)
 
     def ask(self, ask: Ask) -> Answer:
         """Give suggestions, or say why there are none."""
@@ -119,25 +130,32 @@ class Searches:
             self._searches.pop(job_id, None)
 
     def _suggest(self, search: _Search, ask: Ask) -> Answer:
-        space = search.optimizer.space
-        search.optimizer.set_pending([_configuration(space, each) for each in ask.pending])
+        pending: dict[str | None, list[Configuration]] = {
+            name: [] for name in search.portfolio.optimizers
+        }
+        for each in ask.pending:
+            configuration = _configuration(search.optimizer_of(each), each)
+            pending[each.definition_name].append(configuration)
+        for name, optimizer in search.portfolio.optimizers.items():
+            optimizer.set_pending(pending[name])
         quasi_random = not search.is_seeded and not self._is_ready()
-        configurations: list[Configuration] = []
+        choices: list[Choice] = []
         # With a seed of its own its suggestions never depend on how much else there is to do.
         growth = None
         if not search.is_seeded:
             growth = _HURRIED_GROWTH if ask.hurried else _GROWTH
         with contextlib.suppress(SpaceExhausted):
-            configurations += search.optimizer.ask(
-                ask.count, quasi_random=quasi_random, growth=growth
-            )
+            choices += search.portfolio.ask(ask.count, quasi_random=quasi_random, growth=growth)
         return Answer(
             number=ask.number,
-            configurations=[
-                {name: render(value) for name, value in configuration.items()}
-                for configuration in configurations
+            suggestions=[
+                Suggestion(
+                    parameters={name: render(value) for name, value in configuration.items()},
+                    definition_name=definition_name,
+                )
+                for definition_name, configuration in choices
             ],
-            exhausted=len(configurations) < ask.count,
+            exhausted=len(choices) < ask.count,
         )
 
 
@@ -211,8 +229,9 @@ def _read(lines: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _configuration(space: SearchSpace, texts: Mapping[str, str]) -> Configuration:
-    return {each.name: parse(each, texts[each.name]) for each in space.parameters}
+def _configuration(optimizer: Optimizer, suggestion: Suggestion) -> Configuration:
+    texts = suggestion.parameters
+    return {each.name: parse(each, texts[each.name]) for each in optimizer.space.parameters}
 
 
 def _words(error: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, TypeAlias
@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.errors import Overloaded, StoreUnavailable
 from tunesmith_server.domain.history import Told
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute import Compute, Connection, WorkerLost
 from tunesmith_server.engine.compute_messages import (
     Answer,
@@ -59,7 +60,7 @@ class Question:
     seed: int
     is_seeded: bool
     history: Sequence[Told]
-    pending: Sequence[Mapping[str, str]]
+    pending: Sequence[Suggestion]
     count: int
 
     @property
@@ -91,7 +92,7 @@ class Consultations:
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._under_way = 0
 
-    async def suggest(self, question: Question) -> Sequence[Mapping[str, str]]:
+    async def suggest(self, question: Question) -> Sequence[Suggestion]:
         """Give configurations, fewer than were wanted if a finite space has no more.
 
         Raises:
@@ -111,11 +112,11 @@ class Consultations:
             self._under_way -= 1
         raise StoreUnavailable("The compute worker died over this question; try again later.")
 
-    async def _ask(self, question: Question) -> Sequence[Mapping[str, str]]:
+    async def _ask(self, question: Question) -> Sequence[Suggestion]:
         history = tuple(question.history)
         kept, first = await self._kept_for(question, history)
         news = [*first, *_lessons(kept.number, history[len(kept.told) :])]
-        found: list[Mapping[str, str]] = []
+        found: list[Suggestion] = []
         try:
             if question.is_seeded and not kept.connection.is_warm:
                 await kept.connection.warmed()
@@ -129,7 +130,7 @@ class Consultations:
                     )
                 _check(answer)
                 news = []
-                found += answer.configurations
+                found += answer.suggestions
                 if answer.exhausted:
                     break
         except BaseException:  # also when its caller has gone
@@ -155,7 +156,7 @@ class Consultations:
         connection = await self._compute.worker_of(-number).connection()
         begin = Begin(
             job_id=number,
-            space=question.space,
+            spaces={None: question.space},
             seed=question.seed,
             maximise=question.maximise,
             is_seeded=question.is_seeded,

@@ -257,10 +257,10 @@ class Desk:
         self._ready = _Ready(
             first_index=first_index,
             ended=state.job.counters.ended,
-            configurations=arrived.configurations,
+            configurations=tuple(each.parameters for each in arrived.suggestions),
             is_for_waiting=bool(self._asks) and not state.spec.is_seeded,
         )
-        if arrived.exhausted and not arrived.configurations:
+        if arrived.exhausted and not arrived.suggestions:
             # Nobody's ask: what is said is that there is nothing left to ask for.
             nothing = ev.TrialsRequested(
                 client_id="", count=0, first_index=first_index, exhausted=True

@@ -25,7 +25,7 @@ class EarlyStopping:
     """
 
     def __init__(self, spec: JobSpec, curves: Iterable[Curve] = ()) -> None:
-        self._metric_name = spec.goal.metric_name
+        self._metric_name = spec.definition.metric_name
         self._rule = MedianRule(maximise=spec.goal.maximise)
         for curve in curves:
             for value in curve.values:

@@ -138,7 +138,7 @@ class Fleet:
 
     def enqueue(self, coordinator: Coordinator, trial: Trial) -> None:
         """Find a runner for a waiting trial, now or when one has room."""
-        gpu_count = self._assigner.gpu_count(coordinator.state.spec)
+        gpu_count = self._assigner.gpu_count(coordinator.state.spec, trial)
         self._waiting[trial.name] = _Waiting(
             coordinator=coordinator, trial=trial, gpu_count=gpu_count
         )
@@ -175,7 +175,7 @@ class Fleet:
         runner.held[trial.name] = _Held(
             coordinator=coordinator,
             lease_token=lease.token,
-            gpu_count=self._assigner.gpu_count(coordinator.state.spec),
+            gpu_count=self._assigner.gpu_count(coordinator.state.spec, trial),
         )
 
     def stop_trial(self, trial_name: str, *, lease_token: int, instance_id: str) -> None:

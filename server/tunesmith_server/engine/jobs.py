@@ -327,7 +327,7 @@ class Jobs:
         state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
         curves: Sequence[Curve] = ()
         if spec.stops_early:
-            curves = await self._store.curves(stored.job.job_id, spec.goal.metric_name)
+            curves = await self._store.curves(stored.job.job_id, spec.definition.metric_name)
         coordinator = self._coordinate(state, curves=curves)
         for trial in trials:
             if spec.lease_terms is None:

@@ -136,7 +136,7 @@ class ModelSuggester:
             return ()
         begin = Begin(
             job_id=self._job_id,
-            space=self._spec.space,
+            spaces={each.name: each.space for each in self._spec.definitions},
             seed=self._spec.seed,
             maximise=self._spec.goal.maximise,
             is_seeded=self._spec.is_seeded,
@@ -150,6 +150,4 @@ class ModelSuggester:
 
 
 def _arrived(answer: Answer) -> SuggestionsArrived:
-    return SuggestionsArrived(
-        configurations=tuple(answer.configurations), exhausted=answer.exhausted
-    )
+    return SuggestionsArrived(suggestions=tuple(answer.suggestions), exhausted=answer.exhausted)

@@ -8,17 +8,18 @@ what is made anew after a restart goes on where the last one was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final, Protocol
 
+from tunesmith_core.designs.design import Design
 from tunesmith_core.designs.grid import GridDesign
 from tunesmith_core.designs.random import RandomDesign
+from tunesmith_core.designs.turns import Turns
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.space.encoding import render
-from tunesmith_core.space.ranges import Configuration
 from tunesmith_server.domain.errors import NotServed
 from tunesmith_server.domain.events import SuggestionsArrived
-from tunesmith_server.domain.tuning_job import JobSpec, Strategy
+from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.tuning_job import Definition, JobSpec, Strategy
 from tunesmith_server.engine.compute import Compute
 from tunesmith_server.engine.model_suggestions import ModelSuggester
 from tunesmith_server.store.store import Store
@@ -41,18 +42,14 @@ class Suggester(Protocol):
         """Let go of what is kept for the tuning job, which asks no more."""
 
 
-class _Design(Protocol):
-    def configuration(self, k: int) -> Configuration: ...
-
-
 class DesignSuggester:
-    """Answer from a design, off the event loop."""
+    """Answer from the designs of the tuning job's definitions, off the event loop."""
 
     learns: Final = False
 
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec
-        self._design: _Design | None = None
+        self._turns: Turns | None = None
 
     async def suggest(self, *, first_index: int, count: int) -> SuggestionsArrived:
         """Give the configurations with launch indices from ``first_index``, counted from 1."""
@@ -62,16 +59,20 @@ class DesignSuggester:
         """Keep nothing that would have to be let go of."""
 
     def _suggest(self, first_index: int, count: int) -> SuggestionsArrived:
-        if self._design is None:
-            self._design = make_design(self._spec)
-        configurations: list[Mapping[str, str]] = []
+        spec = self._spec
+        if self._turns is None:
+            designs = [make_design(spec, definition) for definition in spec.definitions]
+            self._turns = Turns(designs, spec.seed)
+        suggestions: list[Suggestion] = []
         for k in range(first_index - 1, first_index - 1 + count):
             try:
-                configuration = self._design.configuration(k)
+                which, configuration = self._turns.choice(k)
             except SpaceExhausted:
-                return SuggestionsArrived(configurations=tuple(configurations), exhausted=True)
-            configurations.append({name: render(value) for name, value in configuration.items()})
-        return SuggestionsArrived(configurations=tuple(configurations), exhausted=False)
+                return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=True)
+            parameters = {name: render(value) for name, value in configuration.items()}
+            definition_name = spec.definitions[which].name
+            suggestions.append(Suggestion(parameters=parameters, definition_name=definition_name))
+        return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=False)
 
 
 def make_suggester(spec: JobSpec, *, job_id: int, store: Store, compute: Compute) -> Suggester:
@@ -88,17 +89,17 @@ def make_suggester(spec: JobSpec, *, job_id: int, store: Store, compute: Compute
     return DesignSuggester(spec)
 
 
-def make_design(spec: JobSpec) -> _Design:
-    """Make the design of a tuning job's strategy.
+def make_design(spec: JobSpec, definition: Definition) -> Design:
+    """Make the design of a tuning job's strategy for one of its definitions.
 
     Raises:
         NotServed: The strategy has none, or is not implemented in this release.
     """
     match spec.strategy:
         case Strategy.RANDOM:
-            return RandomDesign(spec.space, spec.seed)
+            return RandomDesign(definition.space, spec.seed)
         case Strategy.GRID:
-            return GridDesign(spec.space, spec.seed)
+            return GridDesign(definition.space, spec.seed)
         case Strategy.BAYESIAN:
             raise NotServed(
                 "Strategy Bayesian has no design: it is asked through a compute worker."

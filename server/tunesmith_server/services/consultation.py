@@ -14,6 +14,7 @@ from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Parameter, SearchSpace
 from tunesmith_server.domain.errors import InvalidRequest, Violation
 from tunesmith_server.domain.history import Told
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.validation.search_space import named_ranges, read_space
 from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.consultations import Question
@@ -33,7 +34,7 @@ def question_of(request: pb.SuggestFromRequest, *, drawn_seed: int) -> Question:
     violations: list[Violation] = []
     history = [
         Told(
-            parameters=_texts(
+            suggestion=_suggestion(
                 space, each.configuration, f"Observations[{n}].Configuration", violations
             ),
             value=each.value if each.HasField("value") and math.isfinite(each.value) else None,
@@ -41,7 +42,8 @@ def question_of(request: pb.SuggestFromRequest, *, drawn_seed: int) -> Question:
         for n, each in enumerate(request.observations)
     ]
     pending = [
-        _texts(space, each, f"Pending[{n}]", violations) for n, each in enumerate(request.pending)
+        _suggestion(space, each, f"Pending[{n}]", violations)
+        for n, each in enumerate(request.pending)
     ]
     if violations:
         raise InvalidRequest(tuple(violations[:_MOST_VIOLATIONS]))
@@ -82,26 +84,26 @@ def _space(request: pb.SuggestFromRequest) -> SearchSpace:
     raise InvalidRequest(told)
 
 
-def _texts(
+def _suggestion(
     space: SearchSpace,
     configuration: pb.Configuration,
     path: str,
     violations: list[Violation],
-) -> Mapping[str, str]:
+) -> Suggestion:
     """Read a configuration as training jobs get it, and note what is wrong with it."""
     given = {each.name: each for each in configuration.parameters}
     texts: dict[str, str] = {}
     if set(given) != set(space.names) or len(given) != len(configuration.parameters):
         message = f"Give each of {', '.join(space.names)} once, and nothing else"
         violations.append(Violation(path=path, message=message, rule="configuration"))
-        return texts
+        return Suggestion(parameters=texts)
     for parameter in space.parameters:
         try:
             texts[parameter.name] = render(parse(parameter, _text(given[parameter.name])))
         except SpaceError as error:
             where = f"{path}.{parameter.name}"
             violations.append(Violation(path=where, message=str(error), rule="configuration"))
-    return texts
+    return Suggestion(parameters=texts)
 
 
 def _text(given: pb.TypedParameter) -> str:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import (
-    training_job_definition_pb2,
     training_job_operations_pb2,
     training_job_pb2,
     tuning_job_pb2,
 )
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain import views
-from tunesmith_server.domain.job_spec import filled_request, read_job_spec
+from tunesmith_server.domain.job_spec import (
+    filled_definition,
+    filled_request,
+    metric_name_of,
+    read_job_spec,
+)
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.states import SecondaryStatus
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec
-from tunesmith_server.engine.assignments import hyper_parameters
+from tunesmith_server.engine.assignments import hyper_parameters, message_of
 from tunesmith_server.store.store import StoredJob, StoredTrial
 
 
@@ -50,6 +55,7 @@ class Messages:
             hyper_parameter_tuning_job_arn=stored.arn,
             hyper_parameter_tuning_job_config=echo.hyper_parameter_tuning_job_config,
             training_job_definition=echo.training_job_definition if has_definition else None,
+            training_job_definitions=echo.training_job_definitions,
             trial_lease_config=echo.trial_lease_config if has_lease else None,
             hyper_parameter_tuning_job_status=views.TUNING_STATUS_VALUES[job.status],
             creation_time=views.timestamp(job.created_at),
@@ -112,7 +118,10 @@ class Messages:
     ) -> training_job_operations_pb2.DescribeTrainingJobResponse:
         """Write a training job as DescribeTrainingJob shows it."""
         trial, spec = stored.trial, self.spec(stored.job)
-        definition = filled_request(spec, self._site).training_job_definition
+        definition = definition_pb.HyperParameterTrainingJobDefinition()
+        definition.CopyFrom(message_of(spec, trial))
+        if spec.lease_terms is None:
+            filled_definition(definition, spec.definition_of(trial), self._account, self._site)
         # SageMaker's SDK reads this member unasked: it is shown, empty, where it was not given.
         definition.output_data_config.kms_key_id = definition.output_data_config.kms_key_id
         answer = training_job_operations_pb2.DescribeTrainingJobResponse(
@@ -155,10 +164,10 @@ class Messages:
         return answer
 
     def _algorithm(
-        self, definition: training_job_definition_pb2.HyperParameterTrainingJobDefinition
-    ) -> training_job_definition_pb2.AlgorithmSpecification:
+        self, definition: definition_pb.HyperParameterTrainingJobDefinition
+    ) -> definition_pb.AlgorithmSpecification:
         asked = definition.algorithm_specification
-        return training_job_definition_pb2.AlgorithmSpecification(
+        return definition_pb.AlgorithmSpecification(
             training_image=asked.training_image if asked.HasField("training_image") else None,
             algorithm_name=asked.algorithm_name,
             training_input_mode=asked.training_input_mode,
@@ -170,12 +179,11 @@ class Messages:
     def _summary(
         self, trial: Trial, stored: StoredJob
     ) -> tuning_job_pb2.HyperParameterTrainingJobSummary:
-        config = stored.request.hyper_parameter_tuning_job_config
         return views.training_job_summary(
             trial,
             tuning_job_name=stored.request.hyper_parameter_tuning_job_name,
             arn=self._account.training_job_arn(trial.name),
-            metric_name=config.hyper_parameter_tuning_job_objective.metric_name,
+            metric_name=metric_name_of(stored.request, trial.definition_name),
         )
 
 

@@ -80,7 +80,10 @@ class SuggestionService(suggestion_service_pb2_grpc.SuggestionServiceServicer):
         question = await asyncio.to_thread(question_of, request, drawn_seed=self._draw_seed())
         found = await self._consultations.suggest(question)
         return pb.SuggestFromResponse(
-            suggestions=[pb.Configuration(parameters=typed(question.space, each)) for each in found]
+            suggestions=[
+                pb.Configuration(parameters=typed(question.space, each.parameters))
+                for each in found
+            ]
         )
 
     async def _read(

@@ -26,6 +26,7 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
     TuningJobStatus,
 )
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import (
     FailureKind,
     Lease,
@@ -250,7 +251,9 @@ def outcome(row: sqlite3.Row) -> Outcome:
     """Read what has become of a training job."""
     return Outcome(
         index=row["launch_index"],
-        parameters=to_parameters(row["parameters"]),
+        suggestion=Suggestion(
+            parameters=to_parameters(row["parameters"]), definition_name=row["definition_name"]
+        ),
         status=TrainingJobStatus(row["status"]),
         failure_kind=None if row["failure_kind"] is None else FailureKind(row["failure_kind"]),
         objective_value=row["objective_value"],

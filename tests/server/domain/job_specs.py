@@ -9,7 +9,7 @@ from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.tuning_job import JobSpec, LeaseTerms, RetryTerms, Strategy
+from tunesmith_server.domain.tuning_job import Definition, JobSpec, LeaseTerms, RetryTerms, Strategy
 
 CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -72,14 +72,19 @@ def job_spec(
         request=request,
         account=Account(),
         strategy=strategy,
-        goal=Goal(metric_name=METRIC, maximise=maximise),
-        space=space,
+        goal=Goal(maximise=maximise),
+        definitions=(
+            Definition(
+                name=definition_name,
+                metric_name=METRIC,
+                space=space,
+                retry_terms=RetryTerms(most=retries, time_limit=time_limit),
+            ),
+        ),
         seed=seed,
         max_training_jobs=jobs,
         max_parallel=parallel,
         max_runtime=max_runtime,
-        definition_name=definition_name,
         lease_terms=lease_terms,
-        retry_terms=RetryTerms(most=retries, time_limit=time_limit),
         criteria=CompletionCriteria(target=target, most_not_improving=most_not_improving),
     )

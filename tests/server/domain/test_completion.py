@@ -14,7 +14,7 @@ from tunesmith_server.domain.states import TuningJobStatus
 from tunesmith_server.domain.tuning_job import Closing
 from tunesmith_server.domain.views import completion_details
 
-LESS, MORE = Goal(metric_name="m", maximise=False), Goal(metric_name="m", maximise=True)
+LESS, MORE = Goal(maximise=False), Goal(maximise=True)
 
 
 @pytest.mark.parametrize(

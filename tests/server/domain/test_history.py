@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.server.domain.job_specs import CREATED_AT
 from tunesmith_server.domain.history import Abandoned, End, Knowledge, News, Outcome, Told, learn
 from tunesmith_server.domain.states import TrainingJobStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import FailureKind
 
 S = TrainingJobStatus
@@ -27,7 +28,7 @@ def outcome(
 ) -> Outcome:
     return Outcome(
         index=index,
-        parameters={"x": str(index)},
+        suggestion=Suggestion(parameters={"x": str(index)}),
         status=status,
         failure_kind=kind,
         objective_value=value,
@@ -46,21 +47,21 @@ def learnt(*outcomes: Outcome, knowledge: Knowledge | None = None) -> News:
 
 
 def indices(news: News) -> list[int]:
-    return [int(end.parameters["x"]) for end in news.ends]
+    return [int(end.suggestion.parameters["x"]) for end in news.ends]
 
 
-X = {"x": "1"}
+X = Suggestion(parameters={"x": "1"})
 
 
 @pytest.mark.parametrize(
     ("ended", "told"),
     [
-        (outcome(1, S.COMPLETED, value=2.5), Told(parameters=X, value=2.5)),
-        (outcome(1, S.COMPLETED), Told(parameters=X, value=None)),
-        (outcome(1, S.FAILED, kind=PROGRAM), Told(parameters=X, value=None)),
-        (outcome(1, S.FAILED, kind=HOST), Abandoned(parameters=X)),
-        (outcome(1, S.STOPPED, value=2.5), Told(parameters=X, value=2.5)),
-        (outcome(1, S.STOPPED), Abandoned(parameters=X)),
+        (outcome(1, S.COMPLETED, value=2.5), Told(suggestion=X, value=2.5)),
+        (outcome(1, S.COMPLETED), Told(suggestion=X, value=None)),
+        (outcome(1, S.FAILED, kind=PROGRAM), Told(suggestion=X, value=None)),
+        (outcome(1, S.FAILED, kind=HOST), Abandoned(suggestion=X)),
+        (outcome(1, S.STOPPED, value=2.5), Told(suggestion=X, value=2.5)),
+        (outcome(1, S.STOPPED), Abandoned(suggestion=X)),
     ],
 )
 def test_an_end_says_what_it_can(ended: Outcome, told: End) -> None:
@@ -73,7 +74,7 @@ def test_an_end_says_what_it_can(ended: Outcome, told: End) -> None:
 @pytest.mark.parametrize("status", [S.IN_PROGRESS, S.STOPPING])
 def test_what_has_not_ended_is_pending(status: TrainingJobStatus) -> None:
     news = learnt(outcome(1, status))
-    assert (news.ends, news.pending) == ((), ({"x": "1"},))
+    assert (news.ends, news.pending) == ((), (X,))
 
 
 def test_ends_come_in_the_order_in_which_they_were_noted_and_then_of_launch() -> None:
@@ -85,7 +86,7 @@ def test_ends_come_in_the_order_in_which_they_were_noted_and_then_of_launch() ->
         completed(4, at_s=5),
     )
     assert indices(news) == [3, 4, 1]
-    assert news.pending == ({"x": "2"}, {"x": "5"})
+    assert [each.parameters["x"] for each in news.pending] == ["2", "5"]
 
 
 def test_what_is_known_is_not_told_again() -> None:
@@ -132,7 +133,7 @@ def test_however_often_it_is_read_each_training_job_is_known_in_one_way_and_in_o
         news = learnt(*launched, knowledge=knowledge)
         told += indices(news)
         knowledge = news.knowledge
-        pending = {int(each["x"]) for each in news.pending}
+        pending = {int(each.parameters["x"]) for each in news.pending}
         assert pending | set(told) == set(ends_at)
         assert not pending & set(told)
     assert told == indices(all_at_once)

@@ -44,15 +44,16 @@ def test_a_request_is_read_whole() -> None:
     assert spec.request is request
     assert spec.arn == "arn:aws:sagemaker:lab:123456789012:hyper-parameter-tuning-job/digits-1"
     assert spec.strategy is Strategy.RANDOM
-    assert spec.goal == Goal(metric_name="loss", maximise=False)
-    assert spec.space.parameters == (
+    assert spec.goal == Goal(maximise=False)
+    assert spec.definition.metric_name == "loss"
+    assert spec.definition.space.parameters == (
         Integer(name="depth", lo=2, hi=9),
         Continuous(name="lr", lo=1e-4, hi=0.1, scaling=Scaling.LOGARITHMIC),
         Categorical(name="kind", values=("a", "b")),
     )
     assert (spec.max_training_jobs, spec.max_parallel) == (24, 2)
     assert spec.max_runtime == timedelta(hours=1)
-    assert spec.definition_name == "forest"
+    assert spec.definition.name == "forest"
 
 
 def test_a_seed_of_the_requests_own_comes_before_the_drawn_one() -> None:
@@ -77,7 +78,7 @@ def test_what_is_left_out_has_defaults() -> None:
     spec = spec_of(request)
     assert spec.max_training_jobs == 750
     assert spec.max_runtime == timedelta(days=30)
-    assert spec.definition_name is None
+    assert spec.definition.name is None
 
 
 def test_a_small_space_is_run_out() -> None:
@@ -178,11 +179,13 @@ def test_completion_criteria_are_read() -> None:
 
 def test_retries_are_read_and_share_the_time_limit() -> None:
     request = minimal_request()
-    assert spec_of(request).retry_terms.most == 0
+    assert spec_of(request).definition.retry_terms.most == 0
     definition = request.training_job_definition
     definition.retry_strategy.maximum_retry_attempts = 3
     definition.stopping_condition.max_runtime_in_seconds = 90
-    assert spec_of(request).retry_terms == RetryTerms(most=3, time_limit=timedelta(seconds=90))
+    assert spec_of(request).definition.retry_terms == RetryTerms(
+        most=3, time_limit=timedelta(seconds=90)
+    )
 
 
 def test_early_stopping_is_read_and_shown() -> None:

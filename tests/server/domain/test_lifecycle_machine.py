@@ -32,6 +32,7 @@ from tunesmith_server.domain.states import (
     TrainingJobStatus,
     TuningJobStatus,
 )
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec
 
@@ -130,7 +131,9 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.ask = None
         indices = range(ask.first_index, ask.first_index + max(0, ask.count - missing))
         answer = ev.SuggestionsArrived(
-            configurations=tuple({"learning_rate": f"{index}e-3"} for index in indices),
+            suggestions=tuple(
+                Suggestion(parameters={"learning_rate": f"{index}e-3"}) for index in indices
+            ),
             exhausted=exhausted,
         )
         goes_on = self.decisions.state.job.closing is None
@@ -142,7 +145,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ask is None)
     @rule()
     def suggest_unasked(self) -> None:
-        answer = ev.SuggestionsArrived(configurations=({"learning_rate": "1"},), exhausted=True)
+        answer = ev.SuggestionsArrived(
+            suggestions=(Suggestion(parameters={"learning_rate": "1"}),), exhausted=True
+        )
         self._unheeded(answer)
         self._unheeded(ev.SuggestionsFailed(reason="LinAlgError: too late"))
 
@@ -209,7 +214,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def _retried_or_failed(self, before: Trial) -> None:
         """Check what became of a trial that failed, and not by its own fault."""
-        terms = self.decisions.state.spec.retry_terms
+        terms = self.decisions.state.spec.definition_of(before).retry_terms
         after = self.decisions.store.trials[before.name]
         may_retry = before.retries < terms.most and not before.stop_requested
         if after.ended_at is None:

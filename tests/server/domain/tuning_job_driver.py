@@ -9,6 +9,7 @@ from tests.simulation.decisions import Decisions
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.names import training_job_name
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 
@@ -80,12 +81,13 @@ class Driver:
     def suggest(self, count: int | None = None, *, exhausted: bool = False) -> list[fx.Command]:
         """Answer the ask, with all or fewer suggestions."""
         wanted = self.state.suggestions_wanted
-        first = self.job.launched + 1
+        first, name = self.job.launched + 1, self.state.spec.definition.name
         indices = range(first, first + (wanted if count is None else count))
-        configurations = tuple({"learning_rate": f"{index}e-3"} for index in indices)
-        return self.decide(
-            ev.SuggestionsArrived(configurations=configurations, exhausted=exhausted)
+        suggestions = tuple(
+            Suggestion(parameters={"learning_rate": f"{index}e-3"}, definition_name=name)
+            for index in indices
         )
+        return self.decide(ev.SuggestionsArrived(suggestions=suggestions, exhausted=exhausted))
 
     def assign(self, index: int, *, host: str = "a") -> list[fx.Command]:
         name = self.name(index)

@@ -25,6 +25,7 @@ from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.states import TuningJobStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
 from tunesmith_server.engine.assignments import Assigner
 from tunesmith_server.engine.callers import Callers
@@ -102,8 +103,8 @@ def new_state(spec: JobSpec | None = None) -> JobState:
 
 def suggested(*values: str, exhausted: bool = False) -> ev.SuggestionsArrived:
     """Propose one configuration for each value."""
-    configurations = tuple({"depth": value} for value in values)
-    return ev.SuggestionsArrived(configurations=configurations, exhausted=exhausted)
+    suggestions = tuple(Suggestion(parameters={"depth": value}) for value in values)
+    return ev.SuggestionsArrived(suggestions=suggestions, exhausted=exhausted)
 
 
 def assigned(name: str, *, instance_id: str = "i-1") -> ev.TrialAssigned:

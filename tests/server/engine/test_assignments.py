@@ -105,9 +105,9 @@ def test_an_instance_type_says_how_many_gpus() -> None:
     request = create_request()
     request.training_job_definition.resource_config.instance_type = "big"
     spec = _spec(request, site)
-    assert _assigner(site).gpu_count(spec) == 4
+    assert _assigner(site).gpu_count(spec, _trial()) == 4
     # A profile that the site no longer has asks for nothing.
-    assert _assigner().gpu_count(spec) == 0
+    assert _assigner().gpu_count(spec, _trial()) == 0
 
 
 def test_tuned_values_come_before_static_ones() -> None:

@@ -46,7 +46,7 @@ async def compute() -> AsyncIterator[Compute]:
 
 async def ask(connection: Connection, *, job_id: int = 1, count: int = 1) -> Answer:
     """Begin a tuning job and ask for its first configurations."""
-    begin = Begin(job_id=job_id, space=SPACE, seed=job_id, maximise=False, is_seeded=False)
+    begin = Begin(job_id=job_id, spaces={None: SPACE}, seed=job_id, maximise=False, is_seeded=False)
     async with asyncio.timeout(LIMIT_S):
         return await connection.ask([begin], job_id=job_id, pending=[], count=count)
 
@@ -66,7 +66,7 @@ async def successor(compute: Compute, lost: Connection) -> Connection:
 async def test_a_worker_answers(compute: Compute) -> None:
     answer = await ask(await connected(compute), count=3)
     assert answer.fault == ""
-    assert len(answer.configurations) == 3
+    assert len(answer.suggestions) == 3
 
 
 async def test_a_worker_hurries_while_others_wait_for_their_turn(
@@ -116,7 +116,7 @@ async def test_a_worker_that_dies_is_replaced_and_says_so(
     os.kill(first.pid, signal.SIGKILL)
     second = await successor(compute, first)
     assert second.pid != first.pid
-    assert (await ask(second)).configurations == before.configurations
+    assert (await ask(second)).suggestions == before.suggestions
     with pytest.raises(WorkerLost):
         await ask(first)
     assert "a compute worker ended with status -9; starting anew" in caplog.text
@@ -185,7 +185,7 @@ async def test_what_libraries_print_is_no_answer() -> None:
     async with running(Compute(command=quiet)) as compute:
         connection = await connected(compute)
         await connection.warmed()
-        assert len((await ask(connection)).configurations) == 1
+        assert len((await ask(connection)).suggestions) == 1
 
 
 async def test_an_ask_that_is_given_up_does_not_disturb_the_next(compute: Compute) -> None:
@@ -194,7 +194,7 @@ async def test_an_ask_that_is_given_up_does_not_disturb_the_next(compute: Comput
     await asyncio.sleep(0)
     given_up.cancel()
     answer = await ask(connection, job_id=2)
-    assert len(answer.configurations) == 1
+    assert len(answer.suggestions) == 1
     assert given_up.cancelled()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.server.domain.job_specs import SPACE
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.history import Abandoned, Told
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
@@ -31,25 +32,37 @@ ODD_SPACE = SearchSpace(
 )
 
 
+A = Suggestion(parameters={"a": "1"})
+IN_B = Suggestion(parameters={"x": "2"}, definition_name="b")
+
+
 @pytest.mark.parametrize(
     "item",
     [
-        Begin(job_id=1, space=SPACE, seed=2**63 - 1, maximise=True, is_seeded=False),
-        Begin(job_id=2**40, space=ODD_SPACE, seed=0, maximise=False, is_seeded=True),
-        Begin(job_id=3, space=SearchSpace(()), seed=0, maximise=False, is_seeded=True),
+        Begin(job_id=1, spaces={None: SPACE}, seed=2**63 - 1, maximise=True, is_seeded=False),
+        Begin(job_id=2**40, spaces={None: ODD_SPACE}, seed=0, maximise=False, is_seeded=True),
+        Begin(job_id=3, spaces={None: SearchSpace(())}, seed=0, maximise=False, is_seeded=True),
+        Begin(
+            job_id=4,
+            spaces={"a": SPACE, "b": ODD_SPACE},
+            seed=0,
+            maximise=False,
+            is_seeded=True,
+        ),
         Learn(job_id=1, ends=[]),
+        Learn(job_id=1, ends=[Told(suggestion=IN_B, value=1.0), Abandoned(suggestion=IN_B)]),
         Learn(
             job_id=1,
             ends=[
-                Told(parameters={"a": "1"}, value=1.5),
-                Told(parameters={"a": "2"}, value=None),
-                Abandoned(parameters={"a": "\n"}),
+                Told(suggestion=Suggestion(parameters={"a": "1"}), value=1.5),
+                Told(suggestion=Suggestion(parameters={"a": "2"}), value=None),
+                Abandoned(suggestion=Suggestion(parameters={"a": "\n"})),
             ],
         ),
-        Ask(number=7, job_id=1, pending=[{"a": "1"}, {}], count=3),
+        Ask(number=7, job_id=1, pending=[A, Suggestion(parameters={}), IN_B], count=3),
         Forget(job_id=1),
-        Answer(number=7, configurations=[{"a": "1"}], exhausted=True),
-        Answer(number=7, configurations=[], fault="ValueError: no"),
+        Answer(number=7, suggestions=[A, IN_B], exhausted=True),
+        Answer(number=7, suggestions=[], fault="ValueError: no"),
         Warm(),
         Warm(fault="ImportError: no numba"),
     ],
@@ -64,7 +77,7 @@ def test_a_message_comes_over_in_one_line(item: Message | Report) -> None:
 @settings(deadline=None, derandomize=True)
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_value_comes_over_to_the_last_bit(value: float) -> None:
-    sent = Learn(job_id=1, ends=[Told(parameters={}, value=value)])
+    sent = Learn(job_id=1, ends=[Told(suggestion=Suggestion(parameters={}), value=value)])
     got = decode(encode(sent))
     assert repr(got) == repr(sent)
 

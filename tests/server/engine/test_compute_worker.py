@@ -10,6 +10,7 @@ from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import render
 from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.history import Abandoned, End, Told
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute_messages import Answer, Ask, Begin, Learn
 from tunesmith_server.engine.compute_worker import Searches
 
@@ -22,13 +23,14 @@ Texts = dict[str, str]
 def begin(
     job_id: int = 1, *, space: SearchSpace = SPACE, seed: int = 3, is_seeded: bool = False
 ) -> Begin:
-    return Begin(job_id=job_id, space=space, seed=seed, maximise=True, is_seeded=is_seeded)
+    return Begin(job_id=job_id, spaces={None: space}, seed=seed, maximise=True, is_seeded=is_seeded)
 
 
 def ask(
     job_id: int = 1, *, pending: tuple[Texts, ...] = (), count: int = 1, hurried: bool = False
 ) -> Ask:
-    return Ask(number=5, job_id=job_id, pending=pending, count=count, hurried=hurried)
+    held = [Suggestion(parameters=each) for each in pending]
+    return Ask(number=5, job_id=job_id, pending=held, count=count, hurried=hurried)
 
 
 def never_warm() -> Searches:
@@ -38,7 +40,7 @@ def never_warm() -> Searches:
 def texts(answer: Answer) -> list[Texts]:
     assert answer.fault == ""
     assert answer.number == 5
-    return [dict(each) for each in answer.configurations]
+    return [dict(each.parameters) for each in answer.suggestions]
 
 
 def rendered(
@@ -54,12 +56,9 @@ def rendered(
 
 def known(configurations: list[Texts]) -> tuple[End, ...]:
     """Give each configuration its depth as its value, but for two that say less."""
-    ends = [Told(parameters=each, value=float(each["depth"])) for each in configurations]
-    return (
-        *ends[:-2],
-        Told(parameters=configurations[-2], value=None),
-        Abandoned(parameters=configurations[-1]),
-    )
+    tried = [Suggestion(parameters=each) for each in configurations]
+    ends = [Told(suggestion=each, value=float(each.parameters["depth"])) for each in tried]
+    return (*ends[:-2], Told(suggestion=tried[-2], value=None), Abandoned(suggestion=tried[-1]))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_a_small_space_is_used_up() -> None:
     assert rest.exhausted
     assert len({tuple(each.items()) for each in texts(some) + texts(rest)}) == 6
     nothing = searches.ask(ask(pending=(*texts(some), *texts(rest))))
-    assert (nothing.configurations, nothing.exhausted, nothing.fault) == ([], True, "")
+    assert (nothing.suggestions, nothing.exhausted, nothing.fault) == ([], True, "")
 
 
 def test_tuning_jobs_do_not_mix() -> None:
@@ -147,9 +146,13 @@ def test_an_end_that_is_not_of_the_space_breaks_that_tuning_job_alone(wrong: Tex
     searches.begin(begin(1))
     searches.begin(begin(2))
     (right,) = texts(searches.ask(ask(1)))
-    searches.learn(Learn(job_id=1, ends=[Told(parameters={**right, **wrong}, value=1.0)]))
+    searches.learn(
+        Learn(
+            job_id=1, ends=[Told(suggestion=Suggestion(parameters={**right, **wrong}), value=1.0)]
+        )
+    )
     answer = searches.ask(ask(1))
-    assert answer.configurations == ()
+    assert answer.suggestions == ()
     assert answer.fault.startswith("SpaceError: ")
     assert next(iter(wrong)) in answer.fault
     assert len(texts(searches.ask(ask(2)))) == 1

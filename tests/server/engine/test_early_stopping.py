@@ -92,7 +92,7 @@ def behind(stopping: EarlyStopping, *durable: Durable, names: Sequence[str] = ("
 
 
 def emitted(value: float, *, name: str = "t", sequence: int = 1) -> Durable:
-    return samples.measured(name, sequence, value, metric=job_spec().goal.metric_name)
+    return samples.measured(name, sequence, value, metric=job_spec().definition.metric_name)
 
 
 def test_what_has_ended_or_begun_anew_meanwhile_is_not_stopped() -> None:

@@ -24,6 +24,7 @@ from tunesmith_server.domain.effects import SaveTrial
 from tunesmith_server.domain.errors import StoreUnavailable
 from tunesmith_server.domain.events import SuggestionsArrived
 from tunesmith_server.domain.states import ObjectiveStatus, SecondaryStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import FailureKind, Trial, launch
 from tunesmith_server.domain.tuning_job import JobSpec, Strategy
 from tunesmith_server.engine import compute as compute_module
@@ -159,8 +160,13 @@ async def explored(store: SqliteStore, compute: Compute, *, is_seeded: bool = Fa
     design = Optimizer(SPACE, seed=1)
     await job.run(*_texts(design.ask(ENOUGH, quasi_random=True)))
     arrived = await job.ask(job.suggester(compute))
-    await job.launch(*arrived.configurations)
+    await job.launch(*texts(arrived))
     return job
+
+
+def texts(arrived: SuggestionsArrived) -> list[Texts]:
+    """Give the configurations that came."""
+    return [each.parameters for each in arrived.suggestions]
 
 
 def _texts(configurations: list[Mapping[str, float | int | str]]) -> list[Texts]:
@@ -185,7 +191,7 @@ async def test_only_what_is_new_is_told_and_it_comes_to_the_same(
 ) -> None:
     job = await new_job(store, is_seeded=True)
     suggester = job.suggester(compute)
-    await job.run(*(await job.ask(suggester, 6)).configurations)
+    await job.run(*texts(await job.ask(suggester, 6)))
     for _ in range(4):
         with monkeypatch.context() as patched:
             said = note_messages(patched)
@@ -197,7 +203,7 @@ async def test_only_what_is_new_is_told_and_it_comes_to_the_same(
         assert arrived == anew
         # What the second suggester asked is not launched: its optimiser must not be gone on with.
         await job.ask(suggester, 2)
-        await job.run(*arrived.configurations)
+        await job.run(*texts(arrived))
 
 
 async def test_a_killed_worker_is_replaced_and_suggests_the_same(
@@ -269,7 +275,7 @@ async def test_until_the_worker_is_warm_suggestions_are_quasi_random(
     design = _texts(optimizer.ask(2 * ENOUGH, quasi_random=True))
     tried = [trial.parameters for trial in job.trials]
     (expected, *_) = [each for each in design if each not in tried]
-    assert list(arrived.configurations) == [expected]
+    assert texts(arrived) == [expected]
 
 
 async def test_a_job_with_a_random_seed_waits_for_the_compiler_alone(
@@ -284,8 +290,8 @@ async def test_a_job_with_a_random_seed_waits_for_the_compiler_alone(
     async with running(Compute(command=command)) as slow:
         waiting = asyncio.create_task(seeded.ask(seeded.suggester(slow)))
         # Others on the same worker do not wait; nor does a first suggestion, which has no model.
-        assert len((await other.ask(other.suggester(slow))).configurations) == 1
-        assert len((await first.ask(first.suggester(slow))).configurations) == 1
+        assert len(texts(await other.ask(other.suggester(slow)))) == 1
+        assert len(texts(await first.ask(first.suggester(slow)))) == 1
         assert not waiting.done()
         await asyncio.to_thread(gate.write_text, "")
         assert await waiting == expected
@@ -295,11 +301,11 @@ async def test_a_large_ask_is_answered_in_turns(store: SqliteStore, compute: Com
     job = await new_job(store)
     suggester = job.suggester(compute)
     arrived = await job.ask(suggester, 1000)
-    assert 1 <= len(arrived.configurations) < 20
+    assert 1 <= len(texts(arrived)) < 20
     assert not arrived.exhausted
-    await job.launch(*arrived.configurations)
+    await job.launch(*texts(arrived))
     more = await job.ask(suggester, 1000)
-    assert not [each for each in more.configurations if each in arrived.configurations]
+    assert not [each for each in texts(more) if each in texts(arrived)]
 
 
 async def test_a_worker_has_one_tuning_job_at_a_time(
@@ -315,7 +321,7 @@ async def test_a_worker_has_one_tuning_job_at_a_time(
         news: Sequence[Message],
         *,
         job_id: int,
-        pending: Sequence[Texts],
+        pending: Sequence[Suggestion],
         count: int,
     ) -> Answer:
         nonlocal busy
@@ -336,11 +342,11 @@ async def test_a_small_space_is_used_up(store: SqliteStore, compute: Compute) ->
     suggester = job.suggester(compute)
     first = await job.ask(suggester, 4)
     assert not first.exhausted
-    await job.run(*first.configurations)
+    await job.run(*texts(first))
     rest = await job.ask(suggester, 4)
-    assert (len(rest.configurations), rest.exhausted) == (2, True)
-    await job.launch(*rest.configurations)
-    assert await job.ask(suggester) == SuggestionsArrived(configurations=(), exhausted=True)
+    assert (len(texts(rest)), rest.exhausted) == (2, True)
+    await job.launch(*texts(rest))
+    assert await job.ask(suggester) == SuggestionsArrived(suggestions=(), exhausted=True)
 
 
 async def test_failed_and_stopped_trials_are_learnt_from(
@@ -348,7 +354,7 @@ async def test_failed_and_stopped_trials_are_learnt_from(
 ) -> None:
     job = await new_job(store)
     suggester = job.suggester(compute)
-    await job.launch(*(await job.ask(suggester, 8)).configurations)
+    await job.launch(*texts(await job.ask(suggester, 8)))
     await job.end(1, kind=FailureKind.NON_RETRYABLE, status=SecondaryStatus.FAILED)
     await job.end(2, kind=FailureKind.RETRYABLE, status=SecondaryStatus.FAILED)
     await job.end(3, status=SecondaryStatus.STOPPED)
@@ -357,7 +363,7 @@ async def test_failed_and_stopped_trials_are_learnt_from(
     await job.end(7, 1.0)
     arrived = await job.ask(suggester)
     assert arrived == await job.ask(job.suggester(compute))
-    assert arrived.configurations[0] not in [trial.parameters for trial in job.trials]
+    assert texts(arrived)[0] not in [trial.parameters for trial in job.trials]
 
 
 async def test_nothing_but_failures_still_leaves_suggestions(
@@ -366,7 +372,7 @@ async def test_nothing_but_failures_still_leaves_suggestions(
     job = await new_job(store)
     suggester = job.suggester(compute)
     for _ in range(ENOUGH):
-        await job.launch(*(await job.ask(suggester)).configurations)
+        await job.launch(*texts(await job.ask(suggester)))
         await job.end(
             len(job.trials), kind=FailureKind.NON_RETRYABLE, status=SecondaryStatus.FAILED
         )
@@ -378,7 +384,7 @@ async def test_an_end_that_belongs_before_others_has_all_told_from_the_beginning
 ) -> None:
     job = await explored(store, compute)
     suggester = job.suggester(compute)
-    await job.launch(*(await job.ask(suggester)).configurations)
+    await job.launch(*texts(await job.ask(suggester)))
     await job.end(ENOUGH + 2, 3.0, noted_at_s=1000)
     await job.ask(suggester)
     await job.end(ENOUGH + 1, 4.0, noted_at_s=500)
@@ -401,7 +407,7 @@ async def test_a_store_that_cannot_be_read_is_read_again(
         return await real(job_id, first_index=first_index)
 
     monkeypatch.setattr(store, "outcomes", failing)
-    assert len((await job.ask(job.suggester(compute))).configurations) == 1
+    assert len(texts(await job.ask(job.suggester(compute)))) == 1
     assert not failures
 
 

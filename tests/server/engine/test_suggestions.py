@@ -20,20 +20,21 @@ async def test_suggestions_do_not_depend_on_how_they_are_asked_for(strategy: Str
     again = DesignSuggester(spec)
     parts = [await again.suggest(first_index=index, count=1) for index in range(1, 7)]
     late = await DesignSuggester(spec).suggest(first_index=4, count=3)
-    assert [part.configurations[0] for part in parts] == list(whole.configurations)
-    assert late.configurations == whole.configurations[3:]
+    assert [part.suggestions[0] for part in parts] == list(whole.suggestions)
+    assert late.suggestions == whole.suggestions[3:]
 
 
 async def test_another_seed_gives_other_suggestions() -> None:
     one, two = [
         await DesignSuggester(job_spec(seed=s)).suggest(first_index=1, count=5) for s in (1, 2)
     ]
-    assert one.configurations != two.configurations
+    assert one.suggestions != two.suggestions
 
 
 async def test_values_are_text_as_training_scripts_get_it() -> None:
     arrived = await DesignSuggester(job_spec()).suggest(first_index=1, count=20)
-    for configuration in arrived.configurations:
+    for suggestion in arrived.suggestions:
+        configuration = suggestion.parameters
         assert set(configuration) == {"learning_rate", "depth", "booster"}
         assert 1e-5 <= float(configuration["learning_rate"]) <= 1e-1
         assert 2 <= int(configuration["depth"]) <= 12
@@ -43,11 +44,11 @@ async def test_values_are_text_as_training_scripts_get_it() -> None:
 async def test_a_grid_ends_with_its_combinations() -> None:
     suggester = DesignSuggester(job_spec(space=SMALL_SPACE, strategy=Strategy.GRID, jobs=6))
     arrived = await suggester.suggest(first_index=1, count=10)
-    assert len(arrived.configurations) == 6
+    assert len(arrived.suggestions) == 6
     assert arrived.exhausted
-    assert len({tuple(sorted(each.items())) for each in arrived.configurations}) == 6
+    assert len({tuple(sorted(each.parameters.items())) for each in arrived.suggestions}) == 6
     beyond = await suggester.suggest(first_index=7, count=1)
-    assert (beyond.configurations, beyond.exhausted) == ((), True)
+    assert (beyond.suggestions, beyond.exhausted) == ((), True)
 
 
 async def test_the_event_loop_does_not_compute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,5 +67,6 @@ async def test_the_event_loop_does_not_compute(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("strategy", [Strategy.BAYESIAN, Strategy.HYPERBAND])
 def test_strategies_to_come_are_refused_by_name(strategy: Strategy) -> None:
+    spec = job_spec(strategy=strategy)
     with pytest.raises(NotServed, match=strategy):
-        make_design(job_spec(strategy=strategy))
+        make_design(spec, spec.definition)

@@ -45,7 +45,9 @@ async def check(path: Path, acknowledged: dict[str, int]) -> None:
         written = [str(number) for number in range(1, stored.job.version + 1)]
         events = await store.events(stored.job.job_id, after=0, limit=10**6)
         assert lines(events) == written
-        assert [one.parameters["x"] for one in await store.outcomes(stored.job.job_id)] == written
+        assert [
+            one.suggestion.parameters["x"] for one in await store.outcomes(stored.job.job_id)
+        ] == written
         assert stored.in_progress == stored.job.launched == stored.job.version
     await store.close()
     with closing(sqlite3.connect(path)) as connection:

@@ -1,6 +1,8 @@
 """Which members this release honours, and which it refuses by name: nothing is taken and ignored.
 
-Three tables cover every member of a create request, which a test checks against the contract.
+Three tables cover every member of a create request, which a test checks against the contract. What
+is said of a member of ``TrainingJobDefinition`` holds for one of ``TrainingJobDefinitions`` too,
+unless a table has that by its own name.
 A member that moves from ``UNSERVED`` to ``SERVED`` is a feature.
 """
 
@@ -43,7 +45,10 @@ def check_served(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Viol
 
 def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
     for member in walk(request):
-        entry = UNSERVED.get(member.path.template)
+        template = member.path.template
+        entry = UNSERVED.get(template)
+        if entry is None and template not in SERVED:
+            entry = UNSERVED.get(singular_form(template))
         if entry is not None and entry.asks(member.value):
             yield _refusal(str(member.path), entry, shown=_shown(member))
     yield from _script_mode(request)
@@ -51,15 +56,28 @@ def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Itera
 
 def _script_mode(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
     """Find the hyperparameters that are orders to SageMaker, not values for the program."""
-    static = request.training_job_definition.static_hyper_parameters
-    for name in SCRIPT_MODE:
-        if name in static:
-            path = f"{_DEFINITION}.StaticHyperParameters.{name}"
-            yield _refusal(path, _SCRIPT, shown=f" {excerpt(static[name])}")
-    ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
-    for path, each in named_ranges(ranges, f"{_CONFIG}.ParameterRanges"):
-        if each.name in SCRIPT_MODE:
-            yield _refusal(f"{path}.Name", _SCRIPT, shown=f" {each.name}")
+    shared = request.hyper_parameter_tuning_job_config.parameter_ranges
+    definitions = [(_DEFINITION, request.training_job_definition)]
+    spaces = [(f"{_CONFIG}.ParameterRanges", shared)]
+    for index, each in enumerate(request.training_job_definitions):
+        path = f"{_DEFINITIONS}[{index}]"
+        definitions.append((path, each))
+        spaces.append((f"{path}.HyperParameterRanges", each.hyper_parameter_ranges))
+    for path, definition in definitions:
+        static = definition.static_hyper_parameters
+        for name in SCRIPT_MODE:
+            if name in static:
+                shown = f" {excerpt(static[name])}"
+                yield _refusal(f"{path}.StaticHyperParameters.{name}", _SCRIPT, shown=shown)
+    for path, ranges in spaces:
+        for where, tuned in named_ranges(ranges, path):
+            if tuned.name in SCRIPT_MODE:
+                yield _refusal(f"{where}.Name", _SCRIPT, shown=f" {tuned.name}")
+
+
+def singular_form(template: str) -> str:
+    """Give a member of one of several definitions as that of the only one."""
+    return template.replace(f"{_DEFINITIONS}[].", f"{_DEFINITION}.", 1)
 
 
 def _refusal(path: str, entry: Unserved, *, shown: str) -> Violation:
@@ -128,6 +146,12 @@ _ALTERNATIVES = Unserved(
     instead="InstanceType works",
 )
 
+_AUTO = Unserved(
+    asks=_is_set,
+    because="ranges are not derived from hints yet",
+    instead="give ranges in the other lists",
+)
+
 _SCRIPT = Unserved(
     asks=_always,
     because="script mode is not implemented",
@@ -141,10 +165,27 @@ SCRIPT_MODE = ("sagemaker_program", "sagemaker_submit_directory")
 _CONFIG = "HyperParameterTuningJobConfig"
 _CRITERIA = f"{_CONFIG}.TuningJobCompletionCriteria"
 _DEFINITION = "TrainingJobDefinition"
+_DEFINITIONS = "TrainingJobDefinitions"
 _CHANNEL = f"{_DEFINITION}.InputDataConfig[]"
 _S3 = f"{_CHANNEL}.DataSource.S3DataSource"
 _RESOURCES = f"{_DEFINITION}.ResourceConfig"
 _TUNING_RESOURCES = f"{_DEFINITION}.HyperParameterTuningResourceConfig"
+
+_RANGES = (
+    "IntegerParameterRanges",
+    "IntegerParameterRanges[].Name",
+    "IntegerParameterRanges[].MinValue",
+    "IntegerParameterRanges[].MaxValue",
+    "IntegerParameterRanges[].ScalingType",
+    "ContinuousParameterRanges",
+    "ContinuousParameterRanges[].Name",
+    "ContinuousParameterRanges[].MinValue",
+    "ContinuousParameterRanges[].MaxValue",
+    "ContinuousParameterRanges[].ScalingType",
+    "CategoricalParameterRanges",
+    "CategoricalParameterRanges[].Name",
+    "CategoricalParameterRanges[].Values",
+)
 
 UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.Strategy": Unserved(
@@ -164,16 +205,8 @@ UNSERVED: Mapping[str, Unserved] = {
         because="convergence is not detected yet",
         instead="Disabled works",
     ),
-    f"{_CONFIG}.ParameterRanges.AutoParameters": Unserved(
-        asks=_is_set,
-        because="ranges are not derived from hints yet",
-        instead="give ranges in the other lists",
-    ),
-    "TrainingJobDefinitions": Unserved(
-        asks=_is_set,
-        because="trials are not divided among several definitions yet",
-        instead="one TrainingJobDefinition works",
-    ),
+    f"{_CONFIG}.ParameterRanges.AutoParameters": _AUTO,
+    f"{_DEFINITIONS}[].HyperParameterRanges.AutoParameters": _AUTO,
     "WarmStartConfig": Unserved(
         asks=_is_set, because="results of earlier tuning jobs are not learnt from yet"
     ),
@@ -267,19 +300,7 @@ SERVED: frozenset[str] = frozenset(
         f"{_CONFIG}.ResourceLimits.MaxParallelTrainingJobs",
         f"{_CONFIG}.ResourceLimits.MaxRuntimeInSeconds",
         f"{_CONFIG}.ParameterRanges",
-        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges",
-        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].Name",
-        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].MinValue",
-        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].MaxValue",
-        f"{_CONFIG}.ParameterRanges.IntegerParameterRanges[].ScalingType",
-        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges",
-        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].Name",
-        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].MinValue",
-        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].MaxValue",
-        f"{_CONFIG}.ParameterRanges.ContinuousParameterRanges[].ScalingType",
-        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges",
-        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Name",
-        f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Values",
+        *(f"{_CONFIG}.ParameterRanges.{member}" for member in _RANGES),
         f"{_CRITERIA}",
         f"{_CRITERIA}.TargetObjectiveMetricValue",
         f"{_CRITERIA}.BestObjectiveNotImproving",
@@ -288,6 +309,12 @@ SERVED: frozenset[str] = frozenset(
         f"{_CONFIG}.RandomSeed",
         f"{_CONFIG}.TrainingJobEarlyStoppingType",
         _DEFINITION,
+        _DEFINITIONS,
+        f"{_DEFINITIONS}[].TuningObjective",
+        f"{_DEFINITIONS}[].TuningObjective.Type",
+        f"{_DEFINITIONS}[].TuningObjective.MetricName",
+        f"{_DEFINITIONS}[].HyperParameterRanges",
+        *(f"{_DEFINITIONS}[].HyperParameterRanges.{member}" for member in _RANGES),
         f"{_DEFINITION}.DefinitionName",
         f"{_DEFINITION}.StaticHyperParameters",
         f"{_DEFINITION}.AlgorithmSpecification",

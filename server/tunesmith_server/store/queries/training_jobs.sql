@@ -73,7 +73,7 @@ ORDER BY launch_index
 
 -- name: outcomes
 -- Read what has become of a tuning job's training jobs from a launch index on, in launch order.
-SELECT launch_index, parameters, status, failure_kind, objective_value, modified_at
+SELECT launch_index, definition_name, parameters, status, failure_kind, objective_value, modified_at
 FROM training_jobs
 WHERE job_id = :job_id AND launch_index >= :first_index
 ORDER BY launch_index
