@@ -51,6 +51,7 @@ class Messages:
             hyper_parameter_tuning_job_config=echo.hyper_parameter_tuning_job_config,
             training_job_definition=echo.training_job_definition if has_definition else None,
             trial_lease_config=echo.trial_lease_config if has_lease else None,
+            autotune=echo.autotune if echo.HasField("autotune") else None,
             hyper_parameter_tuning_job_status=views.TUNING_STATUS_VALUES[job.status],
             creation_time=views.timestamp(job.created_at),
             hyper_parameter_tuning_end_time=views.timestamp(job.ended_at),

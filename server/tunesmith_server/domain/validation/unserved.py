@@ -159,16 +159,6 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.StrategyConfig": Unserved(
         asks=_is_set, because="Hyperband, which alone has settings, is still to come"
     ),
-    f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence": Unserved(
-        asks=_other_than(job_pb.COMPLETE_ON_CONVERGENCE_DISABLED),
-        because="convergence is not detected yet",
-        instead="Disabled works",
-    ),
-    f"{_CONFIG}.ParameterRanges.AutoParameters": Unserved(
-        asks=_is_set,
-        because="ranges are not derived from hints yet",
-        instead="give ranges in the other lists",
-    ),
     "TrainingJobDefinitions": Unserved(
         asks=_is_set,
         because="trials are not divided among several definitions yet",
@@ -176,9 +166,6 @@ UNSERVED: Mapping[str, Unserved] = {
     ),
     "WarmStartConfig": Unserved(
         asks=_is_set, because="results of earlier tuning jobs are not learnt from yet"
-    ),
-    "Autotune": Unserved(
-        asks=_is_set, because="nothing is chosen in place of what a request leaves out yet"
     ),
     f"{_DEFINITION}.AlgorithmSpecification.TrainingInputMode": _MODES,
     f"{_CHANNEL}.InputMode": _MODES,
@@ -280,11 +267,15 @@ SERVED: frozenset[str] = frozenset(
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges",
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Name",
         f"{_CONFIG}.ParameterRanges.CategoricalParameterRanges[].Values",
+        f"{_CONFIG}.ParameterRanges.AutoParameters",
+        f"{_CONFIG}.ParameterRanges.AutoParameters[].Name",
+        f"{_CONFIG}.ParameterRanges.AutoParameters[].ValueHint",
         f"{_CRITERIA}",
         f"{_CRITERIA}.TargetObjectiveMetricValue",
         f"{_CRITERIA}.BestObjectiveNotImproving",
         f"{_CRITERIA}.BestObjectiveNotImproving.MaxNumberOfTrainingJobsNotImproving",
         f"{_CRITERIA}.ConvergenceDetected",
+        f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence",
         f"{_CONFIG}.RandomSeed",
         f"{_CONFIG}.TrainingJobEarlyStoppingType",
         _DEFINITION,
@@ -319,6 +310,8 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.Environment",
         f"{_DEFINITION}.RetryStrategy",
         f"{_DEFINITION}.RetryStrategy.MaximumRetryAttempts",
+        "Autotune",
+        "Autotune.Mode",
         "TrialLeaseConfig",
         "TrialLeaseConfig.LeaseDurationInSeconds",
         "TrialLeaseConfig.LeaseExpiryAction",

@@ -68,10 +68,6 @@ def test_members_that_are_ruled_out_name_a_rule() -> None:
     assert set(RULED_OUT.values()) <= {rule.__name__ for rule in RULES}
 
 
-def criteria(request: CreateRequest) -> job_pb.TuningJobCompletionCriteria:
-    return request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
-
-
 def definition(request: CreateRequest) -> definition_pb.HyperParameterTrainingJobDefinition:
     return request.training_job_definition
 
@@ -109,18 +105,8 @@ ASKS: dict[str, Edit] = {
         "max_resource",
         9,
     ),
-    (
-        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected."
-        "CompleteOnConvergence"
-    ): lambda r: setattr(criteria(r).convergence_detected, "complete_on_convergence", 2),
-    "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters": lambda r: (
-        r.hyper_parameter_tuning_job_config.parameter_ranges.auto_parameters.add(
-            name="a", value_hint="1"
-        )
-    ),
     "TrainingJobDefinitions": lambda r: r.CopyFrom(plural_request()),
     "WarmStartConfig": lambda r: r.warm_start_config.parent_hyper_parameter_tuning_jobs.add(),
-    "Autotune": lambda r: setattr(r.autotune, "mode", 1),
     "TrainingJobDefinition.AlgorithmSpecification.TrainingInputMode": lambda r: setattr(
         definition(r).algorithm_specification, "training_input_mode", 3
     ),
@@ -253,9 +239,6 @@ def test_defaults_of_what_is_not_served_are_taken() -> None:
     request = create_request()
     ours, job = definition(request), request.hyper_parameter_tuning_job_config
     job.strategy_config.SetInParent()
-    criteria(
-        request
-    ).convergence_detected.complete_on_convergence = job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     ours.enable_network_isolation = False
     ours.enable_inter_container_traffic_encryption = False
     ours.enable_managed_spot_training = False
