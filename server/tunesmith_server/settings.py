@@ -33,6 +33,7 @@ from tunesmith_server.domain.site import (
 )
 from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.fleet import FleetSettings
+from tunesmith_server.hyperparameter_settings import HyperparameterSection, repeated_name
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -129,6 +130,12 @@ def _regex_fault(regex: str) -> str | None:
     return fault and f"write it in the syntax of RE2, which metrics are searched with: {fault}"
 
 
+def _named_once(sections: list[HyperparameterSection]) -> list[HyperparameterSection]:
+    if (name := repeated_name(sections)) is not None:
+        raise ValueError(f"name each hyperparameter once: {_shown(name)} is there twice")
+    return sections
+
+
 _Text: TypeAlias = Annotated[str, _checked(_text_fault)]
 _Count: TypeAlias = Annotated[int, Field(ge=1, le=_MOST)]
 _Seconds: TypeAlias = Annotated[float, Field(gt=0, le=_YEAR_S)]
@@ -191,6 +198,7 @@ class AlgorithmSection(_Section):
     command: Annotated[list[_Text], Field(min_length=1)]
     metric_definitions: list[MetricSection] = []
     environment: dict[Annotated[str, _checked(_variable_fault)], _Text] = {}
+    hyperparameters: Annotated[list[HyperparameterSection], AfterValidator(_named_once)] = []
 
 
 class ImageSection(_Section):
@@ -401,6 +409,9 @@ _RIGHT: Final[Mapping[str, str]] = {
     "too_short": "give it at least one word",
     "string_too_short": "write at least {min_length} character",
     "string_too_long": "write at most {max_length} characters",
+    "string_pattern_mismatch": "write it on one line",
+    "too_long": "list at most {max_length}",
+    "literal_error": "write {expected}",
 }
 
 
@@ -421,6 +432,7 @@ def _site(file: SiteFile, folder: Path) -> Site:
                     for metric in section.metric_definitions
                 ),
                 environment=section.environment,
+                hyperparameters={each.name: each.read() for each in section.hyperparameters},
             )
             for name, section in file.algorithms.items()
         },

@@ -22,6 +22,8 @@ from tunesmith.runner import contract
 from tunesmith.runner.environment import trial_environment
 from tunesmith.v1 import runner_service_pb2, tuning_service_pb2
 from tunesmith_server.cli import main
+from tunesmith_server.domain.autotune import with_choices
+from tunesmith_server.domain.hints import STATIC_NAMES, STATIC_PREFIXES
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.validation import validate_create
 from tunesmith_server.domain.validation.unserved import SCRIPT_MODE, UNSERVED
@@ -73,6 +75,12 @@ def test_every_member_that_is_refused_is_documented() -> None:
     listed = set(re.findall(r"^\| `([\w.\[\]]+)` \|", text, flags=re.MULTILINE))
     assert listed == set(UNSERVED)
     assert [name for name in SCRIPT_MODE if f"`{name}`" not in text] == []
+
+
+def test_every_name_that_autotune_leaves_alone_is_documented() -> None:
+    text = page("autotune.md")
+    names = (*STATIC_NAMES, *(f"{prefix}…" for prefix in STATIC_PREFIXES))
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 # --- the command line ---------------------------------------------------------------------
@@ -210,7 +218,7 @@ def test_every_example_of_a_create_request_is_accepted(tmp_path: Path) -> None:
         request = tunesmith.from_aws(
             json.loads(example), tuning_service_pb2.CreateHyperParameterTuningJobRequest
         )
-        validate_create(request, site=site)
+        validate_create(with_choices(request, site=site), site=site)
 
 
 def test_every_variable_of_a_trials_environment_is_documented(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import MetricDefinition, Quotas, Site
@@ -72,6 +73,30 @@ slots = 3
 command = ["python3", "./train.py", "--out=./x"]
 environment = { OMP_NUM_THREADS = "1" }
 metric_definitions = [{ name = "loss", regex = 'loss=(\\S+)' }]
+[[algorithms.mnist.hyperparameters]]
+name = "layers"
+type = "Integer"
+min = 1
+max = 9
+scaling = "Logarithmic"
+[[algorithms.mnist.hyperparameters]]
+name = "momentum"
+type = "Continuous"
+min = 0.5
+max = 1
+[[algorithms.mnist.hyperparameters]]
+name = "optimizer"
+type = "Categorical"
+values = ["sgd", "adam"]
+[[algorithms.mnist.hyperparameters]]
+name = "image_size"
+type = "Integer"
+min = 8
+max = 8
+tunable = false
+[[algorithms.mnist.hyperparameters]]
+name = "comment"
+type = "FreeText"
 [images."registry.example/mnist:1"]
 algorithm = "mnist"
 [instance_types."lab.half"]
@@ -103,6 +128,13 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     assert algorithm.command == ("python3", str(config.parent / "train.py"), "--out=./x")
     assert algorithm.environment == {"OMP_NUM_THREADS": "1"}
     assert algorithm.metric_definitions == (MetricDefinition(name="loss", regex=r"loss=(\S+)"),)
+    assert algorithm.hyperparameters == {
+        "layers": Integer(name="layers", lo=1, hi=9, scaling=Scaling.LOGARITHMIC),
+        "momentum": Continuous(name="momentum", lo=0.5, hi=1.0),
+        "optimizer": Categorical(name="optimizer", values=("sgd", "adam")),
+        "image_size": None,
+        "comment": None,
+    }
     assert site.images == {"registry.example/mnist:1": "mnist"}
     half = InstanceProfile(vcpus=8, memory_bytes=3 * 2**29, gpus=2)
     assert site.instance_types == {"lab.half": half}
@@ -317,3 +349,46 @@ def test_a_file_that_is_no_toml_is_named(config: Path, data: bytes) -> None:
     with pytest.raises(SettingsError) as refusal:
         load_settings(config)
     assert str(refusal.value).startswith(f"{config} is not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("keys", "right"),
+    [
+        ('type = "Integer"\nmin = 1', "give min and max, which type Integer needs"),
+        (
+            'type = "Integer"\nmin = 1\nmax = 2.5',
+            "give whole numbers as min and max of type Integer",
+        ),
+        (
+            'type = "Continuous"\nmin = 2\nmax = 1',
+            "min 2.0 is above max 1.0; min must be at most max",
+        ),
+        (
+            'type = "Continuous"\nmin = 0\nmax = 1\nvalues = ["a"]',
+            "leave out values, which type Continuous has not",
+        ),
+        ('type = "Categorical"', "give values, which type Categorical needs"),
+        (
+            'type = "Categorical"\nvalues = ["a"]\nmin = 1\nscaling = "Linear"',
+            "leave out min and scaling, which type Categorical has not",
+        ),
+        ('type = "FreeText"\ntunable = true', "leave out tunable, which type FreeText has not"),
+    ],
+)
+def test_a_hyperparameter_that_makes_no_range_is_told(config: Path, keys: str, right: str) -> None:
+    table = '[algorithms.a]\ncommand = ["a"]\n[[algorithms.a.hyperparameters]]\nname = "n"\n'
+    assert problems(config, table + keys) == [
+        f"algorithms.a.hyperparameters[0] is a table; {right}"
+    ]
+
+
+def test_a_hyperparameter_is_registered_once_and_with_a_known_type(config: Path) -> None:
+    table = '[[algorithms.a.hyperparameters]]\nname = "n"\n'
+    algorithm = '[algorithms.a]\ncommand = ["a"]\n'
+    twice = algorithm + (table + 'type = "FreeText"\n') * 2
+    assert problems(config, twice) == [
+        'algorithms.a.hyperparameters is a list; name each hyperparameter once: "n" is there twice'
+    ]
+    (told,) = problems(config, algorithm + table + 'type = "Text"\n')
+    assert told.startswith('algorithms.a.hyperparameters[0].type is "Text"; write ')
+    assert told.endswith("'Integer', 'Continuous', 'Categorical' or 'FreeText'")

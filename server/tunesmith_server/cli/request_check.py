@@ -14,6 +14,7 @@ from tunesmith.errors import Violation, refusal
 from tunesmith.v1.tuning_service_pb2 import CreateHyperParameterTuningJobRequest
 from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.cli.wording import size
+from tunesmith_server.domain.autotune import with_choices
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.validation import validate_create
@@ -69,8 +70,9 @@ def refuse_misfits(reading: CreateReading, *, site: Site | None) -> None:
 def _server_violations(
     message: CreateHyperParameterTuningJobRequest, site: Site | None
 ) -> Iterator[Violation]:
+    known = site or Site()
     try:
-        validate_create(message, site=site or Site())
+        validate_create(with_choices(message, site=known), site=known)
     except InvalidRequest as error:
         for violation in error.violations:
             if site is not None or violation.rule not in _OF_THE_SITE:

@@ -217,8 +217,9 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     config.training_job_early_stopping_type = (
         _EARLY if spec.stops_early else job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_OFF
     )
-    config.tuning_job_completion_criteria.convergence_detected.complete_on_convergence = (
-        job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
+    convergence = config.tuning_job_completion_criteria.convergence_detected
+    convergence.complete_on_convergence = (
+        convergence.complete_on_convergence or job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )
     if not spec.request.training_job_definitions:
         config.parameter_ranges.SetInParent()

@@ -13,6 +13,9 @@ ALGORITHM_RESOURCE = "algorithm"
 #: Hyperparameter that SageMaker adds to every training job: the name of the objective metric.
 OBJECTIVE_HYPER_PARAMETER = "_tuning_objective_metric"
 
+EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+"""Static hyperparameters from which Hyperband's MaxResource is taken when it is not given."""
+
 _ARN_PARTS = 6
 
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 import re2
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_core.space.ranges import Parameter
 from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded, Violation
 from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
 
@@ -42,12 +43,15 @@ class Algorithm:
         command: The program and its arguments.
         environment: Variables that its trials get; the request's own come on top.
         metric_definitions: Metrics that it prints.
+        hyperparameters: What Autotune may tune each of its hyperparameters over, in the order in
+            which they are chosen; None for one that is not tuned.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     metric_definitions: tuple[MetricDefinition, ...] = ()
+    hyperparameters: Mapping[str, Parameter | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

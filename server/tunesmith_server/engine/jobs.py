@@ -14,6 +14,7 @@ from typing import assert_never
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.autotune import with_choices
 from tunesmith_server.domain.errors import (
     Conflict,
     InvalidState,
@@ -97,12 +98,13 @@ class Jobs:
             ResourceLimitExceeded: All tuning jobs together would have too much.
             Conflict: The request id was used for something else.
         """
-        spec = read_job_spec(request, account=self._account, site=self._site, seed=seed)
+        chosen = with_choices(request, site=self._site)
+        spec = read_job_spec(chosen, account=self._account, site=self._site, seed=seed)
         await self._check_quotas(spec, request_id)
         # What is being written counts already: several may be created at once.
         self._creating[id(spec)] = spec
         try:
-            return await self._create(spec, request_id)
+            return await self._create(spec, request, request_id)
         finally:
             del self._creating[id(spec)]
 
@@ -116,11 +118,17 @@ class Jobs:
         used = [each.max_parallel for each in (*open_specs, *self._creating.values())]
         self._site.quotas.check(used=used, wanted=spec.max_parallel)
 
-    async def _create(self, spec: JobSpec, request_id: str | None) -> str:
+    async def _create(
+        self,
+        spec: JobSpec,
+        asked: pb.CreateHyperParameterTuningJobRequest,
+        request_id: str | None,
+    ) -> str:
         request = spec.request
         stored = await self._store.create_job(
             NewJob(
                 request=request,
+                asked=asked,
                 arn=spec.arn,
                 seed=spec.seed,
                 created_at=self._clock(),

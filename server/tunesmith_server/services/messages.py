@@ -57,6 +57,7 @@ class Messages:
             training_job_definition=echo.training_job_definition if has_definition else None,
             training_job_definitions=echo.training_job_definitions,
             trial_lease_config=echo.trial_lease_config if has_lease else None,
+            autotune=echo.autotune if echo.HasField("autotune") else None,
             hyper_parameter_tuning_job_status=views.TUNING_STATUS_VALUES[job.status],
             creation_time=views.timestamp(job.created_at),
             hyper_parameter_tuning_end_time=views.timestamp(job.ended_at),

@@ -40,7 +40,7 @@ def create_job(database: Database, new: NewJob) -> StoredJob:
         Conflict: The idempotency key was used for something else.
     """
     name = new.request.hyper_parameter_tuning_job_name
-    digest = _digest(new.request)
+    digest = _digest(new.request if new.asked is None else new.asked)
     repeated = _repeated_create(database, new.request_id, digest)
     if repeated is not None:
         return repeated

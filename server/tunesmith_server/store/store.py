@@ -47,6 +47,8 @@ class NewJob:
 
     Attributes:
         request: The accepted create request.
+        asked: The request as the caller sent it, by which a repeat is known; None: it is the
+            accepted one. Autotune may choose otherwise at another time.
         arn: ARN of the tuning job.
         seed: Seed of its suggestions.
         created_at: Creation time.
@@ -62,6 +64,7 @@ class NewJob:
     tags: Mapping[str, str]
     request_id: str | None
     events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]
+    asked: pb.CreateHyperParameterTuningJobRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,9 @@ from tests.server.engine.engine_parts import (
     running_engine,
     tuning_request,
 )
+from tunesmith.v1.tuning_job_pb2 import AUTOTUNE_MODE_ENABLED
 from tunesmith_server.domain import events as ev
+from tunesmith_server.domain.autotune import with_choices
 from tunesmith_server.domain.errors import (
     Conflict,
     InvalidRequest,
@@ -82,6 +84,26 @@ async def test_creates_at_once_under_one_request_id_make_one_job(engine: Engine)
     assert await engine.create("job", request_id="k") == arns[0]
     with pytest.raises(Conflict):
         await engine.create("other", request_id="k")
+
+
+async def test_what_autotune_chose_is_stored_and_a_repeat_is_answered_by_it(
+    tmp_path: Path,
+) -> None:
+    request = tuning_request("job")
+    request.autotune.mode = AUTOTUNE_MODE_ENABLED
+    request.hyper_parameter_tuning_job_config.ClearField("resource_limits")
+    async with running_engine(tmp_path) as engine:
+        arn = await engine.jobs.create(request, seed=1, request_id="k")
+        stored = (await engine.jobs.read("job")).request
+        assert stored == with_choices(request, site=SITE)
+        assert stored != request
+    # Another configuration would choose otherwise; the repeat is still the same call.
+    async with running_engine(tmp_path, site=replace(SITE, max_training_jobs=3)) as engine:
+        assert await engine.jobs.create(request, seed=2, request_id="k") == arn
+        assert (await engine.jobs.read("job")).request == stored
+        request.tags.add(key="other", value="a")
+        with pytest.raises(Conflict):
+            await engine.jobs.create(request, seed=2, request_id="k")
 
 
 async def test_a_stop_under_a_known_request_id_is_answered_again(engine: Engine) -> None:

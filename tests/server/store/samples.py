@@ -44,6 +44,7 @@ def new_job(
     request_id: str | None = None,
     seed: int = 7,
     events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse] = (),
+    asked: pb.CreateHyperParameterTuningJobRequest | None = None,
 ) -> NewJob:
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
     request.hyper_parameter_tuning_job_config.resource_limits.max_parallel_training_jobs = 3
@@ -55,6 +56,7 @@ def new_job(
         tags=tags or {},
         request_id=request_id,
         events=events,
+        asked=asked,
     )
 
 

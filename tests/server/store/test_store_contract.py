@@ -17,6 +17,7 @@ from tests.server.domain.outcomes import outcome_of
 from tests.server.store import samples
 from tests.server.store.samples import NOW, about, changed, existing, lines, measured, new_job
 from tunesmith.v1 import event_pb2
+from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import (
     Announce,
     AnnounceState,
@@ -110,6 +111,19 @@ async def test_a_request_id_used_for_another_create_is_a_conflict(store: Store) 
     with pytest.raises(Conflict, match="r-1"):
         await store.create_job(new_job("letters", request_id="r-1"))
     assert await store.job("letters") is None
+
+
+async def test_a_repeat_is_known_by_what_was_asked_for_not_by_what_was_chosen(
+    store: Store,
+) -> None:
+    asked = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name="digits")
+    first = await store.create_job(new_job("digits", request_id="r-1", asked=asked))
+    later = new_job("digits", request_id="r-1", asked=asked)
+    later.request.hyper_parameter_tuning_job_config.resource_limits.max_number_of_training_jobs = 9
+    assert (await store.create_job(later)).request == first.request
+    asked.tags.add(key="team", value="a")
+    with pytest.raises(Conflict, match="r-1"):
+        await store.create_job(later)
 
 
 async def test_a_request_id_used_for_a_commit_is_a_conflict(store: Store) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from tunesmith.v1 import options_pb2
 from tunesmith.v1 import search_space_pb2 as space_pb
 from tunesmith_core.errors import SpaceError
-from tunesmith_core.space.encoding import parse_real, parse_whole
+from tunesmith_core.space.encoding import parse_real, parse_whole, render
 from tunesmith_core.space.ranges import (
     Categorical,
     Continuous,
@@ -23,6 +23,13 @@ from tunesmith_server.domain.validation.wording import excerpt
 NumericRange: TypeAlias = space_pb.IntegerParameterRange | space_pb.ContinuousParameterRange
 ValuedRange: TypeAlias = NumericRange | space_pb.CategoricalParameterRange
 Range: TypeAlias = ValuedRange | space_pb.AutoParameter
+
+_SCALING_TYPES: Mapping[Scaling, space_pb.HyperParameterScalingType.ValueType] = {
+    Scaling.AUTO: space_pb.HYPER_PARAMETER_SCALING_TYPE_AUTO,
+    Scaling.LINEAR: space_pb.HYPER_PARAMETER_SCALING_TYPE_LINEAR,
+    Scaling.LOGARITHMIC: space_pb.HYPER_PARAMETER_SCALING_TYPE_LOGARITHMIC,
+    Scaling.REVERSE_LOGARITHMIC: space_pb.HYPER_PARAMETER_SCALING_TYPE_REVERSE_LOGARITHMIC,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,38 @@ def named_ranges(ranges: space_pb.ParameterRanges, path: str) -> Iterator[tuple[
     for member, each_kind in kinds:
         for index, each in enumerate(each_kind):
             yield f"{path}.{member}[{index}]", each
+
+
+def tuned_names(ranges: space_pb.ParameterRanges) -> list[str]:
+    """Give the name of every range, as often as it has one; AutoParameters have none yet."""
+    return [
+        each.name
+        for _, each in named_ranges(ranges, "")
+        if not isinstance(each, space_pb.AutoParameter)
+    ]
+
+
+def add_range(ranges: space_pb.ParameterRanges, parameter: Parameter) -> None:
+    """Write a parameter as a range, the inverse of reading it."""
+    match parameter:
+        case Integer(name=name, lo=lo, hi=hi, scaling=scaling):
+            ranges.integer_parameter_ranges.add(
+                name=name,
+                min_value=render(lo),
+                max_value=render(hi),
+                scaling_type=_SCALING_TYPES[scaling],
+            )
+        case Continuous(name=name, lo=low, hi=high, scaling=scaling):
+            ranges.continuous_parameter_ranges.add(
+                name=name,
+                min_value=render(low),
+                max_value=render(high),
+                scaling_type=_SCALING_TYPES[scaling],
+            )
+        case Categorical(name=name, values=values):
+            ranges.categorical_parameter_ranges.add(name=name, values=values)
+        case _:
+            assert_never(parameter)
 
 
 def scaling_of(each: NumericRange) -> Scaling:

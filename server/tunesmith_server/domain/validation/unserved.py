@@ -146,12 +146,6 @@ _ALTERNATIVES = Unserved(
     instead="InstanceType works",
 )
 
-_AUTO = Unserved(
-    asks=_is_set,
-    because="ranges are not derived from hints yet",
-    instead="give ranges in the other lists",
-)
-
 _SCRIPT = Unserved(
     asks=_always,
     because="script mode is not implemented",
@@ -185,6 +179,9 @@ _RANGES = (
     "CategoricalParameterRanges",
     "CategoricalParameterRanges[].Name",
     "CategoricalParameterRanges[].Values",
+    "AutoParameters",
+    "AutoParameters[].Name",
+    "AutoParameters[].ValueHint",
 )
 
 UNSERVED: Mapping[str, Unserved] = {
@@ -200,18 +197,8 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.StrategyConfig": Unserved(
         asks=_is_set, because="Hyperband, which alone has settings, is still to come"
     ),
-    f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence": Unserved(
-        asks=_other_than(job_pb.COMPLETE_ON_CONVERGENCE_DISABLED),
-        because="convergence is not detected yet",
-        instead="Disabled works",
-    ),
-    f"{_CONFIG}.ParameterRanges.AutoParameters": _AUTO,
-    f"{_DEFINITIONS}[].HyperParameterRanges.AutoParameters": _AUTO,
     "WarmStartConfig": Unserved(
         asks=_is_set, because="results of earlier tuning jobs are not learnt from yet"
-    ),
-    "Autotune": Unserved(
-        asks=_is_set, because="nothing is chosen in place of what a request leaves out yet"
     ),
     f"{_DEFINITION}.AlgorithmSpecification.TrainingInputMode": _MODES,
     f"{_CHANNEL}.InputMode": _MODES,
@@ -306,6 +293,7 @@ SERVED: frozenset[str] = frozenset(
         f"{_CRITERIA}.BestObjectiveNotImproving",
         f"{_CRITERIA}.BestObjectiveNotImproving.MaxNumberOfTrainingJobsNotImproving",
         f"{_CRITERIA}.ConvergenceDetected",
+        f"{_CRITERIA}.ConvergenceDetected.CompleteOnConvergence",
         f"{_CONFIG}.RandomSeed",
         f"{_CONFIG}.TrainingJobEarlyStoppingType",
         _DEFINITION,
@@ -346,6 +334,8 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.Environment",
         f"{_DEFINITION}.RetryStrategy",
         f"{_DEFINITION}.RetryStrategy.MaximumRetryAttempts",
+        "Autotune",
+        "Autotune.Mode",
         "TrialLeaseConfig",
         "TrialLeaseConfig.LeaseDurationInSeconds",
         "TrialLeaseConfig.LeaseExpiryAction",

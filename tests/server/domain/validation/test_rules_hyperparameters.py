@@ -7,7 +7,6 @@ import pytest
 from tests.server.domain.create_requests import CreateRequest, Ranges, create_request
 from tests.server.domain.validation.rule_checks import found, paths, rule_violations
 from tunesmith.v1 import search_space_pb2 as space_pb
-from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith_server.domain.validation.search_space import Finding
 
 RANGES = "HyperParameterTuningJobConfig.ParameterRanges"
@@ -244,11 +243,3 @@ def test_no_ranges_at_all_make_one_training_job() -> None:
     assert rule_violations(request) == ()
     config.resource_limits.max_number_of_training_jobs = 2
     assert paths(request, "combinations_suffice") == [RANGES]
-
-
-def test_auto_parameters_need_autotune() -> None:
-    request = create_request()
-    ranges_of(request).auto_parameters.add(name="momentum", value_hint="0.9")
-    assert paths(request, "auto_parameters_need_autotune") == [f"{RANGES}.AutoParameters"]
-    request.autotune.mode = job_pb.AUTOTUNE_MODE_ENABLED
-    assert rule_violations(request) == ()

@@ -74,10 +74,6 @@ def test_members_that_are_ruled_out_name_a_rule() -> None:
     assert set(RULED_OUT.values()) <= {rule.__name__ for rule in RULES}
 
 
-def criteria(request: CreateRequest) -> job_pb.TuningJobCompletionCriteria:
-    return request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
-
-
 def definition(request: CreateRequest) -> definition_pb.HyperParameterTrainingJobDefinition:
     return request.training_job_definition
 
@@ -108,12 +104,6 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/a"
 PLAN = "arn:aws:sagemaker:eu-west-1:123456789012:training-plan/a-plan"
 
 
-def in_the_plural_form(request: CreateRequest) -> None:
-    request.CopyFrom(plural_request())
-    ranges = request.training_job_definitions[0].hyper_parameter_ranges
-    ranges.auto_parameters.add(name="a", value_hint="1")
-
-
 # For each refused member: a value that asks for what is not served.
 ASKS: dict[str, Edit] = {
     "HyperParameterTuningJobConfig.Strategy": lambda r: set_strategy(r, HYPERBAND),
@@ -122,18 +112,7 @@ ASKS: dict[str, Edit] = {
         "max_resource",
         9,
     ),
-    (
-        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.ConvergenceDetected."
-        "CompleteOnConvergence"
-    ): lambda r: setattr(criteria(r).convergence_detected, "complete_on_convergence", 2),
-    "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters": lambda r: (
-        r.hyper_parameter_tuning_job_config.parameter_ranges.auto_parameters.add(
-            name="a", value_hint="1"
-        )
-    ),
-    "TrainingJobDefinitions[].HyperParameterRanges.AutoParameters": in_the_plural_form,
     "WarmStartConfig": lambda r: r.warm_start_config.parent_hyper_parameter_tuning_jobs.add(),
-    "Autotune": lambda r: setattr(r.autotune, "mode", 1),
     "TrainingJobDefinition.AlgorithmSpecification.TrainingInputMode": lambda r: setattr(
         definition(r).algorithm_specification, "training_input_mode", 3
     ),
@@ -266,9 +245,6 @@ def test_defaults_of_what_is_not_served_are_taken() -> None:
     request = create_request()
     ours, job = definition(request), request.hyper_parameter_tuning_job_config
     job.strategy_config.SetInParent()
-    criteria(
-        request
-    ).convergence_detected.complete_on_convergence = job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     ours.enable_network_isolation = False
     ours.enable_inter_container_traffic_encryption = False
     ours.enable_managed_spot_training = False

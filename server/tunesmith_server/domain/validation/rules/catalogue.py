@@ -9,6 +9,7 @@ from tunesmith_server.domain.errors import Violation
 from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.rules import (
     algorithm,
+    autotune,
     definitions,
     hyperparameters,
     inputs,
@@ -47,7 +48,9 @@ RULES: tuple[Rule, ...] = (
     hyperparameters.tuned_are_few_enough,
     hyperparameters.hyperparameters_are_few_enough,
     hyperparameters.combinations_suffice,
-    hyperparameters.auto_parameters_need_autotune,
+    autotune.auto_parameters_need_autotune,
+    autotune.autotune_finds_something_to_tune,
+    autotune.auto_parameters_of_callers_are_tuned,
     algorithm.program_is_named_once,
     algorithm.entrypoint_names_a_program,
     algorithm.algorithm_is_registered,

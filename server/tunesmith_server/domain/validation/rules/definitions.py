@@ -120,7 +120,7 @@ def plural_objectives_have_one_type(draft: Draft) -> Iterator[Finding]:
 
 def objective_is_given(draft: Draft) -> Iterator[Finding]:
     """There is nothing to tune without a metric."""
-    if draft.is_plural or draft.has_autotune:
+    if draft.is_plural:
         return
     if not draft.config.HasField("hyper_parameter_tuning_job_objective"):
         yield Finding(

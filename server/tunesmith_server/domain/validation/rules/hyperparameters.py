@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER
-from tunesmith_server.domain.validation.draft import CONFIG, LIMITS, Draft
+from tunesmith_server.domain.validation.draft import LIMITS, Draft
 from tunesmith_server.domain.validation.rules.strategy import GRID
 from tunesmith_server.domain.validation.search_space import Finding, named_ranges
 from tunesmith_server.domain.validation.wording import excerpt
@@ -98,7 +98,7 @@ def hyperparameters_are_few_enough(draft: Draft) -> Iterator[Finding]:
         count = len(space.static) + tuned + 1
         if count > MAX_HYPER_PARAMETERS:
             yield Finding(
-                path=space.static_path,
+                path=space.static_path if space.static else f"{space.path}.AutoParameters",
                 message=f"There are {count} hyperparameters: {len(space.static)} static, {tuned} "
                 f"tuned, and {OBJECTIVE_HYPER_PARAMETER}; at most {MAX_HYPER_PARAMETERS} can be",
             )
@@ -108,24 +108,15 @@ def combinations_suffice(draft: Draft) -> Iterator[Finding]:
     """No configuration is tried twice, so there must be one for every training job."""
     wanted = draft.config.resource_limits.max_number_of_training_jobs
     combinations = draft.combinations
-    if draft.config.strategy == GRID or combinations is None or draft.has_autotune:
+    if draft.config.strategy == GRID or combinations is None:
         return
-    if draft.is_sound(f"{LIMITS}.MaxNumberOfTrainingJobs") and combinations < wanted:
+    path = f"{LIMITS}.MaxNumberOfTrainingJobs"
+    if draft.is_sound(path) and combinations < wanted:
         yield Finding(
-            path=draft.spaces[0].path,
+            # Autotune may have chosen the ranges; too high a number it never chooses.
+            path=path if draft.has_autotune else draft.spaces[0].path,
             message="You don't have enough combinations of hyperparameter ranges. The total number "
             f"of hyperparameter combinations for the provided ranges [{float(combinations)}] must "
             f"be equal or greater than the value of MaxNumberOfJobs, [{wanted}]. Provide "
             "additional ranges.",
         )
-
-
-def auto_parameters_need_autotune(draft: Draft) -> Iterator[Finding]:
-    """Ranges are chosen by the server only where it was asked to choose."""
-    for space in draft.spaces:
-        if space.ranges.auto_parameters and not draft.has_autotune:
-            yield Finding(
-                path=f"{space.path}.AutoParameters",
-                message="AutoParameters need Autotune with the Mode Enabled; give that, or ranges "
-                f"in the other members of {CONFIG}.ParameterRanges",
-            )

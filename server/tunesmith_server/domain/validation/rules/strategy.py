@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith_server.domain.names import EPOCHS
 from tunesmith_server.domain.validation.draft import CONFIG, LIMITS, Draft
 from tunesmith_server.domain.validation.search_space import Finding
 from tunesmith_server.domain.validation.wording import excerpt
 
 GRID = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_GRID
 HYPERBAND = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND
-
-EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
-"""Static hyperparameters from which Hyperband's MaxResource is taken when it is not given."""
 
 MAX_RESOURCE = 20_000
 
