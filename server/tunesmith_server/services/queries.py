@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +23,9 @@ from tunesmith_server.store.store import (
 
 #: Items of a page when the request says nothing.
 DEFAULT_PAGE: Final = 10
+
+_TICK: Final = timedelta(microseconds=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 _ORDER = sorting_pb2.SortOrder.DESCRIPTOR
 _JOB_SORT = sorting_pb2.HyperParameterTuningJobSortByOptions.DESCRIPTOR
@@ -109,10 +112,21 @@ def _times(
     | training_job_operations_pb2.ListTrainingJobsRequest,
     prefix: str,
 ) -> TimeFilter:
-    def bound(member: str) -> datetime | None:
+    def bound(member: str) -> Timestamp | None:
         if not request.HasField(member):  # type: ignore[arg-type]
             return None
         stamp: Timestamp = getattr(request, member)
-        return stamp.ToDatetime(tzinfo=UTC)
+        return stamp
 
-    return TimeFilter(after=bound(f"{prefix}_after"), before=bound(f"{prefix}_before"))
+    after, before = bound(f"{prefix}_after"), bound(f"{prefix}_before")
+    return TimeFilter(
+        after=None if after is None else _microsecond(after),
+        before=None if before is None else _microsecond(before, is_upper=True),
+    )
+
+
+def _microsecond(stamp: Timestamp, *, is_upper: bool = False) -> datetime:
+    """Round a bound to the microseconds that times are stored in, so that it bounds the same."""
+    at = stamp.ToDatetime(tzinfo=UTC)
+    is_cut = stamp.nanos % 1000 > 0 and at < _LATEST
+    return at + _TICK if is_upper and is_cut else at

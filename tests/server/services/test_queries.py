@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -61,6 +61,22 @@ def test_every_member_of_a_request_reaches_the_query() -> None:
         limit=3,
         after=Position(key=1.5, name="n"),
     )
+
+
+def test_bounds_between_two_microseconds_let_through_what_they_say() -> None:
+    at = datetime(2026, 11, 1, 1, 2, 3, 456789, tzinfo=UTC)
+    request = pb.ListHyperParameterTuningJobsRequest()
+    for bound in (request.creation_time_after, request.creation_time_before):
+        bound.FromDatetime(at)
+        bound.nanos += 500
+    request.last_modified_time_before.seconds = 253402300799
+    request.last_modified_time_before.nanos = 999999999
+    query = queries.tuning_jobs(request)
+    assert query is not None
+    # Times are whole microseconds: this one is before the upper bound, and not after the lower one.
+    later = at + timedelta(microseconds=1)
+    assert query.created == TimeFilter(after=at, before=later)
+    assert query.modified == TimeFilter(before=datetime.max.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize("number", _TuningStatus.values())

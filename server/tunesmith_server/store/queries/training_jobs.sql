@@ -91,6 +91,7 @@ WHERE
     AND (:status IS NULL OR trial.status = :status)
     AND +trial.created_at > :created_after AND +trial.created_at < :created_before
     AND +trial.modified_at > :modified_after AND +trial.modified_at < :modified_before
+    {moved}
 ORDER BY {key} {direction}, trial.name {direction}
 LIMIT :limit
 
@@ -105,6 +106,7 @@ WHERE
     AND (:status IS NULL OR trial.status = :status)
     AND +trial.created_at > :created_after AND +trial.created_at < :created_before
     AND +trial.modified_at > :modified_after AND +trial.modified_at < :modified_before
+    {moved}
 ORDER BY {key} {direction}, trial.name {direction}
 LIMIT :limit
 
