@@ -25,6 +25,9 @@ from tunesmith_server.store.store import (
 DEFAULT_PAGE: Final = 10
 
 _TICK: Final = timedelta(microseconds=1)
+_TICK_NS: Final = 1_000
+_MILLISECOND_NS: Final = 1_000_000
+_REST_OF_MILLISECOND: Final = timedelta(microseconds=999)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 _ORDER = sorting_pb2.SortOrder.DESCRIPTOR
@@ -120,13 +123,22 @@ def _times(
 
     after, before = bound(f"{prefix}_after"), bound(f"{prefix}_before")
     return TimeFilter(
-        after=None if after is None else _microsecond(after),
-        before=None if before is None else _microsecond(before, is_upper=True),
+        after=None if after is None else _lower(after),
+        before=None if before is None else _upper(before),
     )
 
 
-def _microsecond(stamp: Timestamp, *, is_upper: bool = False) -> datetime:
-    """Round a bound to the microseconds that times are stored in, so that it bounds the same."""
+def _lower(stamp: Timestamp) -> datetime:
+    """Give the microsecond after which times lie that are later than a bound.
+
+    SageMaker's JSON has times in whole milliseconds. A bound in these is taken to mean the whole
+    of its millisecond, or an item would be later than the very time that was shown of it.
+    """
     at = stamp.ToDatetime(tzinfo=UTC)
-    is_cut = stamp.nanos % 1000 > 0 and at < _LATEST
-    return at + _TICK if is_upper and is_cut else at
+    return at if stamp.nanos % _MILLISECOND_NS else at + _REST_OF_MILLISECOND
+
+
+def _upper(stamp: Timestamp) -> datetime:
+    """Give the microsecond before which times lie that are earlier than a bound."""
+    at = stamp.ToDatetime(tzinfo=UTC)
+    return at + _TICK if stamp.nanos % _TICK_NS and at < _LATEST else at
