@@ -84,6 +84,14 @@ DELIBERATE_DIFFERENCES = (
         reason="Extension: what completed a tuning job, which SageMaker leaves to be guessed.",
     ),
     Deliberate(
+        aspect="extra",
+        where=(
+            "DescribeTrainingJobResponse.ObjectiveFailureReason",
+            "HyperParameterTrainingJobSummary.ObjectiveFailureReason",
+        ),
+        reason="Extension: why a training job ended without an objective; SageMaker has the status.",
+    ),
+    Deliberate(
         aspect="required",
         where=(
             "AddTagsInput.Tags",

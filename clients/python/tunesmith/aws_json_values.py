@@ -157,8 +157,8 @@ def is_timestamp(descriptor: Descriptor) -> bool:
 
 
 def timestamp_seconds(timestamp: Timestamp) -> float:
-    """Give a time as seconds since 1970, to the millisecond."""
-    return (timestamp.seconds * 1000 + round(timestamp.nanos / 1_000_000)) / 1000
+    """Give a time as seconds since 1970, in whole milliseconds; what is finer is cut off."""
+    return (timestamp.seconds * 1000 + timestamp.nanos // 1_000_000) / 1000
 
 
 def parse_timestamp(value: object, path: Path, findings: Findings) -> tuple[int, int] | None:

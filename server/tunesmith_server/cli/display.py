@@ -95,7 +95,7 @@ def _ended_line(progress: Progress, ended: Running) -> Text:
         _final_objective(progress, ended),
         wording.span(duration(summary).total_seconds()),
         wording.parameters(summary.tuned_hyper_parameters),
-        wording.plain(summary.failure_reason),
+        wording.why_no_success(summary),
     ]
     return Text("  ".join(fact for fact in facts if fact))
 

@@ -140,7 +140,10 @@ def delete(*, name: str, server: str, as_json: bool) -> None:
 @json_option
 @reports_errors
 def trials(*, name: str, server: str, as_json: bool) -> None:
-    """List a tuning job's training jobs, in the order of their launch."""
+    """List a tuning job's training jobs, in the order of their launch.
+
+    Those that failed, or ended without an objective, say why.
+    """
     from tunesmith_server.cli import wording
     from tunesmith_server.cli.progress import duration
 
@@ -159,10 +162,13 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
             if summary.HasField("training_end_time")
             else "",
             wording.parameters(summary.tuned_hyper_parameters),
+            wording.why_no_success(summary),
         )
         for summary, status in zip(summaries, statuses, strict=True)
     ]
-    click.echo(wording.table(("NAME", "STATUS", "OBJECTIVE", "TIME", "HYPERPARAMETERS"), rows))
+    headers = ("NAME", "STATUS", "OBJECTIVE", "TIME", "HYPERPARAMETERS", "WHY NO OBJECTIVE")
+    shown = len(headers) if any(row[-1] for row in rows) else -1
+    click.echo(wording.table(headers[:shown], [row[:shown] for row in rows]))
 
 
 @jobs.command()
@@ -313,6 +319,7 @@ def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> di
         "TrainingEndTime": wording.moment(training_job.training_end_time),
         "TrainingTimeInSeconds": str(training_job.training_time_in_seconds or ""),
         "FailureReason": training_job.failure_reason,
+        "ObjectiveFailureReason": training_job.objective_failure_reason,
         **{f"hyperparameter.{name}": value for name, value in tuned.items()},
         **{
             f"metric.{metric.metric_name}": repr(metric.value)

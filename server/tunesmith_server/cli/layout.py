@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tunesmith_server.cli import wording
+
+#: Members whose text is in lines.
+_OF_LINES: Final = frozenset({"ObjectiveFailureReason"})
 
 # A member's value is whatever its descriptor says.
 _Value: TypeAlias = Any
@@ -47,6 +50,10 @@ def _single(name: str, field: FieldDescriptor, value: _Value, depth: int) -> Ite
         if inner:
             yield f"{pad}{name}:"
             yield from inner
+    elif name in _OF_LINES:
+        first, *rest = wording.several_lines(value)
+        yield f"{pad}{name}: {first}"
+        yield from (f"{pad}  {line}" for line in rest)
     else:
         yield f"{pad}{name}: {_scalar(field, value)}"
 

@@ -74,6 +74,19 @@ class FailedTrainingJob:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutObjective:
+    """Remember why a training job that did not fail ended without an objective.
+
+    Attributes:
+        name: Of the training job.
+        reason: Its ObjectiveFailureReason.
+    """
+
+    name: str
+    reason: str
+
+
 class Progress:
     """Follow one tuning job through its events.
 
@@ -87,6 +100,7 @@ class Progress:
         running: The training jobs that have not ended, by name; some may wait for a runner.
         instance_types: What its training jobs ask for.
         failures: Failed training jobs, the last twenty.
+        without_objective: Those that ran, did not fail and ended without one, the last twenty.
         ended_count: How many training jobs have ended.
         ended_by_status: The same for each status; of those whose end was told, and so never behind.
         last_sequence: Of the last event taken in.
@@ -103,6 +117,7 @@ class Progress:
         self.running: dict[str, Running] = {}
         self.instance_types = _instance_types(described)
         self.failures: deque[FailedTrainingJob] = deque(maxlen=_FAILURES_KEPT)
+        self.without_objective: deque[WithoutObjective] = deque(maxlen=_FAILURES_KEPT)
         self.last_sequence = 0
         self._parallel = config.resource_limits.max_parallel_training_jobs
         self._ended: dict[str, int] = {}
@@ -198,6 +213,10 @@ class Progress:
                 FailedTrainingJob(
                     name=name, reason=summary.failure_reason, sequence=self.last_sequence
                 )
+            )
+        elif summary.objective_failure_reason and summary.HasField("training_start_time"):
+            self.without_objective.append(
+                WithoutObjective(name=name, reason=summary.objective_failure_reason)
             )
         if summary.HasField("training_start_time"):
             self._durations_s.append(duration(summary).total_seconds())

@@ -19,7 +19,7 @@ from tunesmith.v1.tuning_job_pb2 import HyperParameterTuningJobStatus as Status
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 from tunesmith_server.cli import wording
 from tunesmith_server.cli.outcome import ExitStatus
-from tunesmith_server.cli.progress import FailedTrainingJob, Progress
+from tunesmith_server.cli.progress import FailedTrainingJob, Progress, WithoutObjective
 
 _LAST_LINES: Final = 10
 #: The last lines of a failed training job's output lie within so many events before its end,
@@ -48,6 +48,10 @@ def report(
     elif described.HasField("best_training_job"):
         best = client.describe_training_job(described.best_training_job.training_job_name)
         click.echo("\n".join(best_lines(described, best)))
+    if progress.without_objective and not as_json:
+        has_best = described.HasField("best_training_job")
+        lines = without_objective_lines(progress.without_objective, has_best=has_best)
+        click.echo("\n".join(lines), err=True)
     completed = Status.HYPER_PARAMETER_TUNING_JOB_STATUS_COMPLETED
     if described.hyper_parameter_tuning_job_status == completed:
         if described.HasField("best_training_job"):
@@ -133,6 +137,25 @@ def no_best_line(described: DescribeHyperParameterTuningJobResponse) -> str:
         f"No training job gave the objective{metric}: {completed} completed without a match; try "
         "`tunesmith check-metrics` on one's output, `tunesmith jobs logs TRAINING_JOB`"
     )
+
+
+def without_objective_lines(ended: Sequence[WithoutObjective], *, has_best: bool) -> list[str]:
+    """Say of the last training job that ended without an objective why, and of how many others.
+
+    Args:
+        ended: Those that completed or were stopped without one, at least one.
+        has_best: Others have given one, so that a line is enough.
+    """
+    last = ended[-1]
+    first, *rest = wording.several_lines(last.reason)
+    lines = [f"{last.name}: {first}"]
+    if not has_best:
+        lines += [f"    | {line}" for line in rest]
+    others = len(ended) - 1
+    if others:
+        jobs = "training job has" if others == 1 else "training jobs have"
+        lines.append(f"{others} more {jobs} no objective; `tunesmith jobs describe` says why")
+    return lines
 
 
 def failure_lines(

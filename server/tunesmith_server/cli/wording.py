@@ -35,6 +35,18 @@ def log_line(text: str) -> str:
     return plain(text.expandtabs(8))
 
 
+def several_lines(text: str) -> list[str]:
+    """Write text from elsewhere that comes in lines: each as ``log_line`` does."""
+    return [log_line(line) for line in text.split("\n")]
+
+
+def why_no_success(summary: HyperParameterTrainingJobSummary) -> str:
+    """Say in one line why a training job failed, or ended without an objective, if it did."""
+    if summary.failure_reason:
+        return plain(summary.failure_reason)
+    return several_lines(summary.objective_failure_reason)[0]
+
+
 def cut_left(text: str, width: int) -> str:
     """Cut a name to a width by its beginning: training jobs differ in their ends."""
     return text if len(text) <= width else f"…{text[len(text) - max(0, width - 1) :]}"

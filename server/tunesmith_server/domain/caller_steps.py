@@ -15,10 +15,9 @@ from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import Conflict
 from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.states import Cause, SecondaryStatus, TrainingJobStatus
-from tunesmith_server.domain.trial import WAITS_FOR_CALLER, Lease, Measurement, Trial
+from tunesmith_server.domain.trial import INFEASIBLE, WAITS_FOR_CALLER, Lease, Measurement, Trial
 from tunesmith_server.domain.trial_steps import Moved, blamed, moved
 
-_INFEASIBLE: Final = "Infeasible"
 _SILENT: Final = "The caller made no call for the trial within the lease's duration"
 
 
@@ -87,7 +86,7 @@ def completed(trial: Trial, event: ev.TrialCompleted, metric_name: str, now: dat
         case ev.Verdict.INFEASIBLE:
             # What was reported before is not its objective.
             trial, effects = _concluding(trial, metric_name, math.nan, now)
-            told = f"{_INFEASIBLE}: {event.reason}" if event.reason else _INFEASIBLE
+            told = f"{INFEASIBLE}: {event.reason}" if event.reason else INFEASIBLE
             ended = moved(trial, done, Cause.RUNNER, now, message=told)
             return Moved(trial=ended, effects=effects)
         case ev.Verdict.FAILED:
@@ -104,7 +103,7 @@ def says_the_same(ended: Trial, event: ev.TrialCompleted) -> bool:
         case ev.Verdict.FAILED:
             return ended.status is TrainingJobStatus.FAILED
         case ev.Verdict.INFEASIBLE:
-            is_told = ended.transitions[-1].message.startswith(_INFEASIBLE)
+            is_told = ended.transitions[-1].message.startswith(INFEASIBLE)
             return is_told and ended.objective_value is None
         case ev.Verdict.MEASURED:
             if ended.status is TrainingJobStatus.FAILED:

@@ -87,6 +87,36 @@ class OutputWritten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearestLine:
+    """Say how near a line of output came to yielding a value of the objective.
+
+    Attributes:
+        line: The line, cut.
+        matched_text: What the part of the regular expression found that is found in the line.
+        unmatched_pattern: What follows in the regular expression; empty if all of it is found.
+        captured: What was captured and is no number, if all of it is found.
+    """
+
+    line: str
+    matched_text: str
+    unmatched_pattern: str
+    captured: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveMissing:
+    """Hold what a program wrote that never emitted the objective.
+
+    Attributes:
+        nearest_lines: Lines in which its regular expression was nearly found, the nearest first.
+        last_lines: The last lines of the output, cut, oldest first.
+    """
+
+    nearest_lines: tuple[NearestLine, ...] = ()
+    last_lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
     """A trial ended on its runner."""
 
@@ -95,6 +125,7 @@ class TrialEnded:
     retryable: bool
     model_artifacts_uri: str
     training_started_at: datetime | None
+    objective_missing: ObjectiveMissing | None = None
 
 
 Report = StageReached | MetricEmitted | OutputWritten | TrialEnded

@@ -165,6 +165,7 @@ def _identity(state: JobState, key: str, trial: Trial) -> Iterable[_Claim]:
             and trial.objective_value is None
             and trial.failure_kind is None
             and trial.failure_reason is None
+            and trial.objective_failure_reason is None
             and not trial.model_artifacts_uri
         ),
     )

@@ -200,7 +200,7 @@ class _Machine:
         else:
             moved = trial_steps.runner_lost(trial, event, self._now, retry_terms)
         if moved.trial is not trial:  # else it was known already
-            self._put(moved.trial, moved.effects)
+            self._put(moved.trial, moved.effects, missing=moved.missing)
 
     def _by_caller(
         self,
@@ -360,13 +360,25 @@ class _Machine:
         moved = trial_steps.stopped(trial, self._cause, self._now, message)
         self._put(moved.trial, moved.effects)
 
-    def _put(self, trial: Trial, more: tuple[fx.Effect, ...] = (), *, is_new: bool = False) -> None:
+    def _put(
+        self,
+        trial: Trial,
+        more: tuple[fx.Effect, ...] = (),
+        *,
+        is_new: bool = False,
+        missing: ev.ObjectiveMissing | None = None,
+    ) -> None:
         """Take in a trial's new state; once it has ended, into the counters."""
         before = self.state.trials.get(trial.name)
         trials = dict(self.state.trials)
         if trial.status.is_terminal:
-            metric_name = self.state.spec.definition_of(trial).metric_name
-            trial = trial_steps.concluded(trial, metric_name)
+            spec = self.state.spec
+            trial = trial_steps.concluded(
+                trial,
+                spec.definition_of(trial).metric_name,
+                by_caller=spec.lease_terms is not None,
+                missing=missing,
+            )
             trials.pop(trial.name, None)
             self.state = replace(self.state, trials=trials)
             self._count(trial)

@@ -24,6 +24,9 @@ from tunesmith_server.domain.states import (
 WAITS_FOR_RUNNER: Final = "Waiting for a runner with a free slot and the GPUs it needs"
 WAITS_FOR_CALLER: Final = "Waiting for a caller that asks for a trial"
 
+#: The StatusMessage of a trial that its caller found infeasible begins so.
+INFEASIBLE: Final = "Infeasible"
+
 
 class FailureKind(StrEnum):
     """Say whose fault a failure was, and so how it is counted."""
@@ -101,6 +104,8 @@ class Trial:
         completion_id: Idempotency key of the call by which a caller ended it, if that had one.
         retries: How often it was started again after a failure.
         spent: How long the programs of the attempts before this one ran.
+        objective_failure_reason: At most 4096 characters; set when it ended without an objective,
+            unless under a release that did not say.
     """
 
     name: str
@@ -126,6 +131,7 @@ class Trial:
     completion_id: str | None = None
     retries: int = 0
     spent: timedelta = timedelta()
+    objective_failure_reason: str | None = None
 
     @property
     def status(self) -> TrainingJobStatus:

@@ -11,6 +11,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import SequenceGap
 from tunesmith_server.domain.frozen import replace
+from tunesmith_server.domain.objective_failures import objective_failure
 from tunesmith_server.domain.states import (
     TRAINING_JOB_TRANSITIONS,
     Cause,
@@ -56,10 +57,17 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Hold a trial after an event, and the effects beside saving it."""
+    """Hold a trial after an event, and the effects beside saving it.
+
+    Attributes:
+        trial: The trial.
+        effects: What else is to be done, in order.
+        missing: What an ended trial's program wrote in place of the objective, if a runner says.
+    """
 
     trial: Trial
     effects: tuple[fx.Effect, ...] = ()
+    missing: ev.ObjectiveMissing | None = None
 
 
 def assigned(trial: Trial, event: ev.TrialAssigned, now: datetime) -> Moved:
@@ -135,11 +143,26 @@ def stopped(trial: Trial, cause: Cause, now: datetime, message: str | None = Non
     return Moved(trial=trial, effects=(command,))
 
 
-def concluded(trial: Trial, metric_name: str) -> Trial:
-    """Free an ended trial and settle its objective: the last emitted value, unless it failed."""
+def concluded(
+    trial: Trial,
+    metric_name: str,
+    *,
+    by_caller: bool = False,
+    missing: ev.ObjectiveMissing | None = None,
+) -> Trial:
+    """Free an ended trial and settle its objective: the last emitted value, unless it failed.
+
+    Args:
+        trial: The trial.
+        metric_name: The objective metric.
+        by_caller: A caller ran it, and no runner.
+        missing: What its program wrote in place of the objective, if a runner says.
+    """
     value = trial.final_objective(metric_name)
     if trial.status is TrainingJobStatus.FAILED or value is None:
-        return replace(trial, lease=None, objective_status=ObjectiveStatus.FAILED)
+        why = objective_failure(trial, metric_name, by_caller=by_caller, missing=missing)
+        failed = ObjectiveStatus.FAILED
+        return replace(trial, lease=None, objective_status=failed, objective_failure_reason=why)
     known = ObjectiveStatus.SUCCEEDED
     return replace(trial, lease=None, objective_value=value, objective_status=known)
 
@@ -191,7 +214,7 @@ def _ended(
     ended = replace(ended, model_artifacts_uri=report.model_artifacts_uri)
     if report.outcome is ev.Outcome.FAILED:
         ended = blamed(ended, report.failure_reason, retryable=report.retryable)
-    return Moved(trial=ended)
+    return Moved(trial=ended, missing=report.objective_missing)
 
 
 def _returned(trial: Trial, at: datetime, now: datetime) -> Moved:

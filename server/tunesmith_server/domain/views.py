@@ -111,6 +111,8 @@ def _summarise(
         final = summary.final_hyper_parameter_tuning_job_objective_metric
         final.metric_name = metric_name
         final.value = trial.objective_value
+    if trial.objective_failure_reason is not None:
+        summary.objective_failure_reason = trial.objective_failure_reason
 
 
 def status_counters(

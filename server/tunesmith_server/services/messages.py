@@ -135,6 +135,7 @@ class Messages:
             training_job_status=views.TRAINING_STATUS_VALUES[trial.status],
             secondary_status=views.SECONDARY_STATUS_VALUES[trial.secondary_status],
             failure_reason=trial.failure_reason,
+            objective_failure_reason=trial.objective_failure_reason,
             hyper_parameters=hyper_parameters(spec, trial),
             algorithm_specification=self._algorithm(definition),
             role_arn=definition.role_arn,

@@ -1,4 +1,8 @@
-"""Paging tokens: opaque to callers, tied to the query that they go on with."""
+"""Paging tokens: opaque to callers, tied to the query that they go on with.
+
+A token ends with a digest of the rest, so that one that was cut or changed on its way is refused. That
+keeps nobody from making one: it would only begin a page elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Final
 
 from google.protobuf.message import Message
 
 from tunesmith_server.domain.errors import InvalidPagingToken
 from tunesmith_server.store.store import Position
+
+_NOT_OURS: Final = "it is not a token that this service issued"
+_LATEST: Final = 2**63 - 1
 
 #: Members that may change from page to page.
 _FREE_MEMBERS = ("next_token", "max_results")
@@ -20,8 +29,15 @@ def next_token(request: Message, position: Position | None) -> str:
     """Write the token of the page after ``position``; empty when there is none."""
     if position is None:
         return ""
-    parts = [_digest(request), position.key, position.name]
-    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+    return _sealed([_digest(request), position.key, position.name, position.as_of])
+
+
+def _sealed(parts: Sequence[object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([*parts, _seal(parts)]).encode()).decode()
+
+
+def _seal(parts: Sequence[object]) -> str:
+    return hashlib.blake2s(json.dumps(parts).encode(), digest_size=4).hexdigest()
 
 
 def position(request: Message, token: str) -> Position | None:
@@ -33,19 +49,24 @@ def position(request: Message, token: str) -> Position | None:
     if not token:
         return None
     try:
-        digest, key, name = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+        *parts, seal = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+        digest, key, name, as_of = parts
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        raise InvalidPagingToken("it is not a token that this service issued") from None
+        raise InvalidPagingToken(_NOT_OURS) from None
     if isinstance(key, bool) or not isinstance(key, str | int | float) or not isinstance(name, str):
-        raise InvalidPagingToken("it is not a token that this service issued")
+        raise InvalidPagingToken(_NOT_OURS)
+    if as_of is not None and not (type(as_of) is int and 0 <= as_of <= _LATEST):
+        raise InvalidPagingToken(_NOT_OURS)
+    if seal != _seal(parts):
+        raise InvalidPagingToken(_NOT_OURS)
     try:
         key = key if isinstance(key, str) else float(key)
         f"{key}{name}".encode()  # JSON can hold half a character, which no text in the store can
     except (OverflowError, UnicodeEncodeError):
-        raise InvalidPagingToken("it is not a token that this service issued") from None
+        raise InvalidPagingToken(_NOT_OURS) from None
     if digest != _digest(request):
         raise InvalidPagingToken("it belongs to a query with other filters or another order")
-    return Position(key=key, name=name)
+    return Position(key=key, name=name, as_of=as_of)
 
 
 def _digest(request: Message) -> str:

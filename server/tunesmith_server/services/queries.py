@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +23,12 @@ from tunesmith_server.store.store import (
 
 #: Items of a page when the request says nothing.
 DEFAULT_PAGE: Final = 10
+
+_TICK: Final = timedelta(microseconds=1)
+_TICK_NS: Final = 1_000
+_MILLISECOND_NS: Final = 1_000_000
+_REST_OF_MILLISECOND: Final = timedelta(microseconds=999)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 _ORDER = sorting_pb2.SortOrder.DESCRIPTOR
 _JOB_SORT = sorting_pb2.HyperParameterTuningJobSortByOptions.DESCRIPTOR
@@ -109,10 +115,30 @@ def _times(
     | training_job_operations_pb2.ListTrainingJobsRequest,
     prefix: str,
 ) -> TimeFilter:
-    def bound(member: str) -> datetime | None:
+    def bound(member: str) -> Timestamp | None:
         if not request.HasField(member):  # type: ignore[arg-type]
             return None
         stamp: Timestamp = getattr(request, member)
-        return stamp.ToDatetime(tzinfo=UTC)
+        return stamp
 
-    return TimeFilter(after=bound(f"{prefix}_after"), before=bound(f"{prefix}_before"))
+    after, before = bound(f"{prefix}_after"), bound(f"{prefix}_before")
+    return TimeFilter(
+        after=None if after is None else _lower(after),
+        before=None if before is None else _upper(before),
+    )
+
+
+def _lower(stamp: Timestamp) -> datetime:
+    """Give the microsecond after which times lie that are later than a bound.
+
+    SageMaker's JSON has times in whole milliseconds. A bound in these is taken to mean the whole
+    of its millisecond, or an item would be later than the very time that was shown of it.
+    """
+    at = stamp.ToDatetime(tzinfo=UTC)
+    return at if stamp.nanos % _MILLISECOND_NS else at + _REST_OF_MILLISECOND
+
+
+def _upper(stamp: Timestamp) -> datetime:
+    """Give the microsecond before which times lie that are earlier than a bound."""
+    at = stamp.ToDatetime(tzinfo=UTC)
+    return at + _TICK if stamp.nanos % _TICK_NS and at < _LATEST else at

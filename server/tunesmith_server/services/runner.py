@@ -154,7 +154,27 @@ def _news(report: pb.TrialReport) -> ev.Report:
                     if ended.HasField("training_started_at")
                     else None
                 ),
+                objective_missing=(
+                    _missing(ended.objective_missing)
+                    if ended.HasField("objective_missing")
+                    else None
+                ),
             )
+
+
+def _missing(said: pb.ObjectiveMissing) -> ev.ObjectiveMissing:
+    return ev.ObjectiveMissing(
+        nearest_lines=tuple(
+            ev.NearestLine(
+                line=near.line,
+                matched_text=near.matched_text,
+                unmatched_pattern=near.unmatched_pattern,
+                captured=near.captured if near.HasField("captured") else None,
+            )
+            for near in said.nearest_lines
+        ),
+        last_lines=tuple(said.last_lines),
+    )
 
 
 def _out_of_order(message: str) -> InvalidRequest:

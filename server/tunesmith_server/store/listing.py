@@ -3,17 +3,22 @@
 A page starts above a position, (sort key, name), rather than at a count, so that what is written
 between two pages neither hides an item nor shows one twice. Names are unique among what is listed:
 they break ties, in the direction of the listing.
+
+Of the sort keys status alone changes while pages are read. So a listing by status goes by the
+statuses at its first page: ``moved.py`` looks up those that were different then.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from tunesmith_server.domain.errors import InvalidPagingToken
-from tunesmith_server.store import reading, rows
+from tunesmith_server.store import moved, reading, rows
 from tunesmith_server.store.database import Database, Value
 from tunesmith_server.store.store import (
     JobQuery,
@@ -59,6 +64,9 @@ _TRIAL_KEYS: Final[Mapping[TrialSortKey, _Key]] = {
     # bounds of the page, the first page's too.
     TrialSortKey.FINAL_OBJECTIVE_METRIC_VALUE: _Key(column="trial.objective_value", kind="number"),
 }
+#: The columns that number rows, and those rows whose numbers are keys of a JSON object.
+_NUMBERS: Final[Mapping[str, str]] = {"job": "job.job_id", "trial": "trial.training_job_id"}
+_MOVED: Final = "(SELECT CAST(key AS INTEGER) FROM json_each(:moved))"
 _DIRECTIONS: Final[Mapping[SortOrder, tuple[str, str]]] = {
     SortOrder.ASCENDING: (">", "ASC"),
     SortOrder.DESCENDING: ("<", "DESC"),
@@ -68,20 +76,30 @@ _DIRECTIONS: Final[Mapping[SortOrder, tuple[str, str]]] = {
 def list_jobs(database: Database, query: JobQuery) -> Page[StoredJob]:
     """Read a page of tuning jobs."""
     key = _JOB_KEYS[query.sort_by]
-    found = database.page("list_jobs", _parts(key, query), _values(key, query))
+    as_of = None
+    statuses: Mapping[int, str] = {}
+    if query.sort_by is JobSortKey.STATUS:
+        as_of = _as_of(database, query)
+        statuses = moved.jobs(database, as_of)
+    values = _values(key, query)
+    found = _page(database, "list_jobs", query=query, key=key, statuses=statuses, values=values)
     items = tuple(reading.stored_job(database, row) for row in found[: query.limit])
     if len(found) <= query.limit:
         return Page(items=items, next=None)
-    last = found[query.limit - 1]
-    return Page(items=items, next=_position(key, last["sort_key"], last["name"]))
+    return Page(items=items, next=_position(key, found[query.limit - 1], as_of))
 
 
 def list_trials(database: Database, query: TrialQuery) -> Page[StoredTrial]:
     """Read a page of training jobs, each with its tuning job."""
     key = _TRIAL_KEYS[query.sort_by]
     name = "list_trials" if query.job_id is None else "list_trials_of_job"
+    as_of = None
+    statuses: Mapping[int, str] = {}
+    if query.sort_by is TrialSortKey.STATUS:
+        as_of = _as_of(database, query)
+        statuses = moved.trials(database, as_of, query.job_id)
     values = {**_values(key, query), "job_id": query.job_id}
-    found = database.page(name, _parts(key, query), values)
+    found = _page(database, name, query=query, key=key, statuses=statuses, values=values)
     shown = found[: query.limit]
     jobs = {
         job_id: reading.job_by_id(database, job_id) for job_id in {row["job_id"] for row in shown}
@@ -89,13 +107,53 @@ def list_trials(database: Database, query: TrialQuery) -> Page[StoredTrial]:
     items = tuple(StoredTrial(trial=rows.trial(row), job=jobs[row["job_id"]]) for row in shown)
     if len(found) <= query.limit:
         return Page(items=items, next=None)
-    last = shown[-1]
-    return Page(items=items, next=_position(key, last["sort_key"], last["name"]))
+    return Page(items=items, next=_position(key, shown[-1], as_of))
 
 
-def _parts(key: _Key, query: JobQuery | TrialQuery) -> Mapping[str, str]:
+def _as_of(database: Database, query: JobQuery | TrialQuery) -> int:
+    """Give the event up to which changes of status are taken note of."""
+    if query.after is not None and query.after.as_of is not None:
+        return query.after.as_of
+    return moved.last_sequence(database)
+
+
+def _page(
+    database: Database,
+    name: str,
+    *,
+    query: JobQuery | TrialQuery,
+    key: _Key,
+    statuses: Mapping[int, str],
+    values: Mapping[str, Value],
+) -> list[sqlite3.Row]:
+    """Read a page's rows, and one more if there is one.
+
+    Args:
+        database: What is read.
+        name: The statement.
+        query: What is asked for.
+        key: What it is sorted by.
+        statuses: The statuses to sort by of rows that have another one now, by the row's number.
+        values: What is bound.
+    """
+    if not statuses:
+        return database.page(name, _parts(key, query), values)
+    values = {**values, "moved": json.dumps(statuses)}
+    table = key.column.partition(".")[0]
+    number = _NUMBERS[table]
+    before = _Key(column=f"json_extract(:moved, '$.\"' || {number} || '\"')", kind="text")
+    found = database.page(name, _parts(key, query, f"AND {number} NOT IN {_MOVED}"), values)
+    found += database.page(name, _parts(before, query, f"AND {number} IN {_MOVED}"), values)
+    found.sort(
+        key=lambda row: (row["sort_key"], row["name"].lower()),
+        reverse=query.order is SortOrder.DESCENDING,
+    )
+    return found[: query.limit + 1]
+
+
+def _parts(key: _Key, query: JobQuery | TrialQuery, moved: str = "") -> Mapping[str, str]:
     beyond, direction = _DIRECTIONS[query.order]
-    return {"key": key.column, "beyond": beyond, "direction": direction}
+    return {"key": key.column, "beyond": beyond, "direction": direction, "moved": moved}
 
 
 def _values(key: _Key, query: JobQuery | TrialQuery) -> dict[str, Value]:
@@ -136,11 +194,12 @@ def _stored_key(key: _Key, value: str | float) -> Value:
     return round(microseconds)
 
 
-def _position(key: _Key, stored: str | float, name: str) -> Position:
+def _position(key: _Key, last: sqlite3.Row, as_of: int | None) -> Position:
     """Say where a page ended. Seconds tell microseconds apart until the year 2242."""
+    stored: str | float = last["sort_key"]
     if key.kind == "time" and not isinstance(stored, str):
-        return Position(key=stored / _MICROSECONDS, name=name)
-    return Position(key=stored, name=name)
+        stored /= _MICROSECONDS
+    return Position(key=stored, name=last["name"], as_of=as_of)
 
 
 def _bounds(times: TimeFilter) -> tuple[int, int]:

@@ -181,6 +181,7 @@ def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
         trial.completion_id,
         trial.retries,
         trial.spent // _MICROSECOND,
+        trial.objective_failure_reason,
     )
 
 
@@ -224,6 +225,7 @@ def trial(row: sqlite3.Row) -> Trial:
         completion_id=row["completion_id"],
         retries=row["retries"],
         spent=row["spent"] * _MICROSECOND,
+        objective_failure_reason=row["objective_failure_reason"],
     )
 
 

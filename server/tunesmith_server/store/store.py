@@ -18,6 +18,11 @@ that a write raises :class:`~tunesmith_server.domain.errors.Overloaded`.
 for a training job of another tuning job. A ``SaveTrial`` that is not new leaves index, definition,
 parameters and creation time as they are.
 
+**Pages hold together.** What a query matches from its first page to its last is on exactly one of
+them, whatever changes meanwhile, and nothing is on two. Sorted by status, items keep the places
+that they had when the first page was read, by what was announced of them: a change of status is to
+come with its event. They are shown as they are now.
+
 Names are compared case-insensitively and kept as they were written. ``tests/server/store`` holds
 the suite that every store must pass.
 """
@@ -156,11 +161,13 @@ class Position:
     """Say where a page ended: the sort key of its last item and that item's name.
 
     ``key`` is the item's value of the sort key as a string, a number or, for times, seconds since
-    the epoch; stores make and read it, others carry it about unread.
+    the epoch; ``as_of`` is set where items change their sort key: the event, from 0 to 2^63 - 1, up
+    to which changes are taken note of. Stores make and read both, others carry them about unread.
     """
 
     key: str | float
     name: str
+    as_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,14 @@ JOB = "digits"
 METRIC = "accuracy"
 
 
+#: As a server says it of a program that never emitted its objective; some of it is hostile.
+NEVER_FOUND = (
+    'The objective metric "accuracy" was never found in the output.\n'
+    "Nearest lines:\n  acc: 0.9\n    found 'acc', but not uracy=(.*) after it\n"
+    "Last lines:\n  \x1b]0;owned\x07\n  \tbye"
+)
+
+
 def trial(number: int) -> str:
     return f"{JOB}-{number:03d}-0000000{number}"
 
@@ -46,7 +54,7 @@ def described(
 
 
 def described_training_job(
-    number: int, *, reason: str | None = None
+    number: int, *, reason: str | None = None, no_objective: str | None = None
 ) -> DescribeTrainingJobResponse:
     wire = {
         "TrainingJobName": trial(number),
@@ -58,13 +66,19 @@ def described_training_job(
         "TrainingEndTime": at(5),
         "TrainingTimeInSeconds": 4,
         "FailureReason": reason,
+        "ObjectiveFailureReason": no_objective,
         "FinalMetricDataList": [{"MetricName": METRIC, "Value": 0.9, "Timestamp": at(4)}],
     }
     return from_aws(wire, DescribeTrainingJobResponse)
 
 
 def summary(
-    number: int, status: str, *, value: float | None = None, reason: str | None = None
+    number: int,
+    status: str,
+    *,
+    value: float | None = None,
+    reason: str | None = None,
+    no_objective: str | None = None,
 ) -> dict[str, object]:
     return {
         "TrainingJobName": trial(number),
@@ -74,6 +88,7 @@ def summary(
         "TrainingStartTime": at(1),
         "TrainingEndTime": None if status == "InProgress" else at(5),
         "FailureReason": reason,
+        "ObjectiveFailureReason": no_objective,
         "FinalHyperParameterTuningJobObjectiveMetric": None
         if value is None
         else {"MetricName": METRIC, "Value": value},
@@ -92,9 +107,10 @@ def training_job_event(
     *,
     value: float | None = None,
     reason: str | None = None,
+    no_objective: str | None = None,
     secondary: str | None = None,
 ) -> Event:
-    changed = summary(number, status, value=value, reason=reason)
+    changed = summary(number, status, value=value, reason=reason, no_objective=no_objective)
     return event(sequence, TrainingJob={"Summary": changed, "SecondaryStatus": secondary})
 
 

@@ -511,6 +511,7 @@ def test_jobs_export_is_csv_of_hyperparameters_metrics_and_times(
         "TrainingEndTime",
         "TrainingTimeInSeconds",
         "FailureReason",
+        "ObjectiveFailureReason",
         "hyperparameter.act",
         "hyperparameter.lr",
         "metric.accuracy",

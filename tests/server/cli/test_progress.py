@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.server.cli.cli_events import (
     METRIC,
+    NEVER_FOUND,
     START,
     described,
     described_training_job,
@@ -24,8 +25,13 @@ from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse as Event
 from tunesmith_server.cli import wording
 from tunesmith_server.cli.display import _picture, follow
-from tunesmith_server.cli.progress import Progress
-from tunesmith_server.cli.report import best_lines, failure_lines, outcome_line
+from tunesmith_server.cli.progress import Progress, WithoutObjective
+from tunesmith_server.cli.report import (
+    best_lines,
+    failure_lines,
+    outcome_line,
+    without_objective_lines,
+)
 
 
 @pytest.fixture
@@ -167,7 +173,7 @@ def test_on_a_terminal_the_best_and_the_running_ones_are_shown(progress: Progres
 def test_how_a_training_job_without_an_objective_ended_is_said(progress: Progress) -> None:
     progress.apply(training_job_event(1, 2, "InProgress"))
     events = [
-        training_job_event(2, 1, "Completed"),
+        training_job_event(2, 1, "Completed", no_objective=NEVER_FOUND),
         metric_event(3, 2, METRIC, math.nan),
         training_job_event(4, 2, "Completed"),
         training_job_event(5, 3, "Stopped", secondary="MaxRuntimeExceeded"),
@@ -177,6 +183,7 @@ def test_how_a_training_job_without_an_objective_ended_is_said(progress: Progres
     follow(progress, events, console=Console(file=shown, width=40))
     lines = shown.getvalue().splitlines()
     assert "Completed  no objective  4.0 s" in lines[0]
+    assert lines[0].endswith('The objective metric "accuracy" was never found in the output.')
     assert f"Completed  {METRIC}=nan  4.0 s" in lines[1]
     assert "Stopped (MaxRuntimeExceeded)  4.0 s" in lines[2]
     assert lines[3].endswith(r"\x1b]0;owned\x07\nsecond line")
@@ -259,6 +266,36 @@ def test_a_failure_is_reported_with_the_training_jobs_last_lines(progress: Progr
         f"{trial(2)}: AlgorithmError: Exit Code: 1",
         "    | Traceback",
         r"    | ValueError: \x1b[31mbad",
+    ]
+
+
+def test_training_jobs_that_ran_and_gave_no_objective_are_remembered(progress: Progress) -> None:
+    progress.apply(training_job_event(1, 1, "Completed", no_objective=NEVER_FOUND))
+    progress.apply(training_job_event(2, 2, "Failed", reason="bad", no_objective=NEVER_FOUND))
+    waited = training_job_event(3, 3, "Stopped", no_objective="It never ran.")
+    waited.training_job.summary.ClearField("training_start_time")
+    progress.apply(waited)
+    progress.apply(training_job_event(4, 4, "Completed", value=0.9))
+    assert list(progress.without_objective) == [WithoutObjective(name=trial(1), reason=NEVER_FOUND)]
+
+
+def test_without_a_best_the_report_has_the_lines_of_the_last_one_without_objective() -> None:
+    ended = [WithoutObjective(name=trial(n), reason=NEVER_FOUND) for n in (1, 2, 3)]
+    lines = without_objective_lines(ended, has_best=False)
+    never = 'The objective metric "accuracy" was never found in the output.'
+    assert lines == [
+        f"{trial(3)}: {never}",
+        "    | Nearest lines:",
+        "    |   acc: 0.9",
+        "    |     found 'acc', but not uracy=(.*) after it",
+        "    | Last lines:",
+        r"    |   \x1b]0;owned\x07",
+        "    |         bye",
+        "2 more training jobs have no objective; `tunesmith jobs describe` says why",
+    ]
+    assert without_objective_lines(ended[:2], has_best=True) == [
+        f"{trial(2)}: {never}",
+        "1 more training job has no objective; `tunesmith jobs describe` says why",
     ]
 
 

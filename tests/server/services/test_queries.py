@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tunesmith import from_aws, to_aws
 from tunesmith.v1 import sorting_pb2, training_job_pb2, tuning_job_pb2
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
@@ -61,6 +64,42 @@ def test_every_member_of_a_request_reaches_the_query() -> None:
         limit=3,
         after=Position(key=1.5, name="n"),
     )
+
+
+def test_bounds_between_two_microseconds_let_through_what_they_say() -> None:
+    at = datetime(2026, 11, 1, 1, 2, 3, 456789, tzinfo=UTC)
+    request = pb.ListHyperParameterTuningJobsRequest()
+    for bound in (request.creation_time_after, request.creation_time_before):
+        bound.FromDatetime(at)
+        bound.nanos += 500
+    request.last_modified_time_before.seconds = 253402300799
+    request.last_modified_time_before.nanos = 999999999
+    query = queries.tuning_jobs(request)
+    assert query is not None
+    # Times are whole microseconds: this one is before the upper bound, and not after the lower one.
+    later = at + timedelta(microseconds=1)
+    assert query.created == TimeFilter(after=at, before=later)
+    assert query.modified == TimeFilter(before=datetime.max.replace(tzinfo=UTC))
+
+
+@given(st.datetimes(datetime(1999, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - the strategy adds the time zone
+def test_a_time_that_was_shown_lets_its_own_item_through_on_neither_side(at: datetime) -> None:
+    """As SageMaker's JSON shows it, in milliseconds, and as the message itself does."""
+    summary = tuning_job_pb2.HyperParameterTuningJobSummary()
+    summary.creation_time.FromDatetime(at)
+    as_json = to_aws(summary)["CreationTime"]
+    bounds = {"CreationTimeAfter": as_json, "CreationTimeBefore": as_json}
+    in_json = from_aws(bounds, pb.ListHyperParameterTuningJobsRequest)
+    exact = pb.ListHyperParameterTuningJobsRequest(
+        creation_time_after=summary.creation_time, creation_time_before=summary.creation_time
+    )
+    for request in (in_json, exact):
+        query = queries.tuning_jobs(request)
+        assert query is not None
+        assert query.created.after is not None
+        assert query.created.before is not None
+        assert not at > query.created.after
+        assert not at < query.created.before
 
 
 @pytest.mark.parametrize("number", _TuningStatus.values())

@@ -194,6 +194,7 @@ def trials(draw: st.DrawFn, *, name: str, index: int) -> Trial:
         failure_kind=draw(st.sampled_from(FailureKind)) if failed else None,
         failure_reason=draw(texts) if failed else None,
         model_artifacts_uri=draw(texts),
+        objective_failure_reason=draw(st.none() | texts) if ended else None,
     )
 
 

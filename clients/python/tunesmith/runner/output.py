@@ -36,6 +36,8 @@ class OutputPump:
         self._batch_characters = 0
         self._values: list[tuple[str, float]] = []
         self._timer: asyncio.TimerHandle | None = None
+        #: Names of the metrics of which a value was found.
+        self.emitted: set[str] = set()
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Carry all that comes, until the end of the pipe.
@@ -60,7 +62,9 @@ class OutputPump:
         """Take in one line."""
         self._batch.append(line)
         self._batch_characters += len(line)
-        self._values += self._scanner.scan(line)
+        if values := self._scanner.scan(line):
+            self._values += values
+            self.emitted.update(name for name, _ in values)
         full = (
             # A line may hold a value of every metric: the outbox is to be looked at meanwhile.
             max(len(self._batch), len(self._values)) >= self._limits.flush_lines

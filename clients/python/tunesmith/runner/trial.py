@@ -27,6 +27,11 @@ from tunesmith.runner.errors import (
     failure_of_os_error,
 )
 from tunesmith.runner.metrics import MetricPatternError, MetricScanner
+from tunesmith.runner.missing_objective import (
+    missing_objective,
+    objective_name,
+    objective_patterns,
+)
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.output import OutputPump
 from tunesmith.runner.process import TrialProcess, start_process
@@ -96,6 +101,7 @@ class Trial:
         self._failure: TrialFailure | None = None
         self._interrupted = asyncio.Event()
         self._process: TrialProcess | None = None
+        self._output: OutputPump | None = None
         self._download_wanted = Wanted()
         self._upload_wanted = Wanted()
         self._keeps_artifacts = False
@@ -177,7 +183,7 @@ class Trial:
             line = f"[runner] too long, or not possible, as an environment variable: {names}"
             self._outbox.append(pb.OutputLines(lines=[line[:1000]]))
         ending = await self._supervise(process, scanner)
-        return await self._conclude(ending, place)
+        return await self._explained(await self._conclude(ending, place))
 
     def _prepare(self) -> None:
         command = self._assignment.command
@@ -255,7 +261,7 @@ class Trial:
     async def _pump(self, process: TrialProcess, scanner: MetricScanner) -> None:
         try:
             with self._tree.log.open("wb", buffering=0) as log:
-                pump = OutputPump(
+                pump = self._output = OutputPump(
                     log=log, scanner=scanner, outbox=self._outbox, limits=self._host.limits
                 )
                 await pump.run(process.output)
@@ -279,6 +285,22 @@ class Trial:
             except TrialFailure as failure:
                 return failed(failure, ending)
         return ended(outcome, ending, model_artifacts_uri=uri)
+
+    async def _explained(self, end: pb.TrialEnded) -> pb.TrialEnded:
+        """Add what the output held to the end of a program that never emitted its objective."""
+        patterns = objective_patterns(self._assignment)
+        emitted = frozenset() if self._output is None else self._output.emitted
+        is_missing = patterns and objective_name(self._assignment) not in emitted
+        if not is_missing or end.outcome == pb.TRIAL_OUTCOME_RETURNED:
+            return end
+        try:
+            missing = await self._host.threads.run(missing_objective, self._tree.log, patterns)
+        except Exception:
+            # An end without its explanation is worth more than none.
+            _LOGGER.exception("%s: its output could not be searched", self._name)
+        else:
+            end.objective_missing.CopyFrom(missing)
+        return end
 
     async def _upload(self, place: artifacts.Destination) -> str:
         self._report(pb.TRIAL_STAGE_UPLOADING)

@@ -720,6 +720,7 @@ class TrialEnded(google.protobuf.message.Message):
     EXIT_CODE_FIELD_NUMBER: builtins.int
     MODEL_ARTIFACTS_URI_FIELD_NUMBER: builtins.int
     TRAINING_STARTED_AT_FIELD_NUMBER: builtins.int
+    OBJECTIVE_MISSING_FIELD_NUMBER: builtins.int
     outcome: global___TrialOutcome.ValueType
     """Required. In which way."""
     failure_reason: builtins.str
@@ -736,6 +737,12 @@ class TrialEnded(google.protobuf.message.Message):
     def training_started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the program was started. Absent when it never was."""
 
+    @property
+    def objective_missing(self) -> global___ObjectiveMissing:
+        """What the program wrote in place of the objective metric. Absent: a value of it was found,
+        the program never ran, or nobody looked.
+        """
+
     def __init__(
         self,
         *,
@@ -745,9 +752,78 @@ class TrialEnded(google.protobuf.message.Message):
         exit_code: builtins.int | None = ...,
         model_artifacts_uri: builtins.str = ...,
         training_started_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        objective_missing: global___ObjectiveMissing | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "training_started_at", b"training_started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "failure_reason", b"failure_reason", "model_artifacts_uri", b"model_artifacts_uri", "outcome", b"outcome", "retryable", b"retryable", "training_started_at", b"training_started_at"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "objective_missing", b"objective_missing", "training_started_at", b"training_started_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "failure_reason", b"failure_reason", "model_artifacts_uri", b"model_artifacts_uri", "objective_missing", b"objective_missing", "outcome", b"outcome", "retryable", b"retryable", "training_started_at", b"training_started_at"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
 
 global___TrialEnded = TrialEnded
+
+@typing.final
+class ObjectiveMissing(google.protobuf.message.Message):
+    """What the output of a program held that never emitted the objective metric. The lines are cut,
+    and together far below 4 KiB.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NEAREST_LINES_FIELD_NUMBER: builtins.int
+    LAST_LINES_FIELD_NUMBER: builtins.int
+    @property
+    def nearest_lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NearestLine]:
+        """Lines in which a regular expression of the objective was nearly found, the nearest first. At
+        most 3.
+        """
+
+    @property
+    def last_lines(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The last lines, oldest first, without line ends. At most 10, each at most 256 characters."""
+
+    def __init__(
+        self,
+        *,
+        nearest_lines: collections.abc.Iterable[global___NearestLine] | None = ...,
+        last_lines: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["last_lines", b"last_lines", "nearest_lines", b"nearest_lines"]) -> None: ...
+
+global___ObjectiveMissing = ObjectiveMissing
+
+@typing.final
+class NearestLine(google.protobuf.message.Message):
+    """A line of output that came near to yielding a value of a metric."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: builtins.int
+    MATCHED_TEXT_FIELD_NUMBER: builtins.int
+    UNMATCHED_PATTERN_FIELD_NUMBER: builtins.int
+    CAPTURED_FIELD_NUMBER: builtins.int
+    line: builtins.str
+    """The line, without its end, at most 256 characters."""
+    matched_text: builtins.str
+    """What the part of the regular expression found that is found in the line, at most 256
+    characters.
+    """
+    unmatched_pattern: builtins.str
+    """What follows in the regular expression and is not found, at most 256 characters. Empty: all of
+    it is found.
+    """
+    captured: builtins.str
+    """What was captured and is no number, at most 256 characters. Absent unless all of the regular
+    expression is found.
+    """
+    def __init__(
+        self,
+        *,
+        line: builtins.str = ...,
+        matched_text: builtins.str = ...,
+        unmatched_pattern: builtins.str = ...,
+        captured: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_captured", b"_captured", "captured", b"captured"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_captured", b"_captured", "captured", b"captured", "line", b"line", "matched_text", b"matched_text", "unmatched_pattern", b"unmatched_pattern"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_captured", b"_captured"]) -> typing.Literal["captured"] | None: ...
+
+global___NearestLine = NearestLine

@@ -77,7 +77,7 @@ class _TrainingJobSortByOptionsEnumTypeWrapper(google.protobuf.internal.enum_typ
     TRAINING_JOB_SORT_BY_OPTIONS_UNSPECIFIED: _TrainingJobSortByOptions.ValueType  # 0
     """Not given: read as `Name`."""
     TRAINING_JOB_SORT_BY_OPTIONS_NAME: _TrainingJobSortByOptions.ValueType  # 1
-    """The name, which is the order of launch."""
+    """The name, which is the order of launch up to the 999th."""
     TRAINING_JOB_SORT_BY_OPTIONS_CREATION_TIME: _TrainingJobSortByOptions.ValueType  # 2
     """The time of creation."""
     TRAINING_JOB_SORT_BY_OPTIONS_STATUS: _TrainingJobSortByOptions.ValueType  # 3
@@ -91,7 +91,7 @@ class TrainingJobSortByOptions(_TrainingJobSortByOptions, metaclass=_TrainingJob
 TRAINING_JOB_SORT_BY_OPTIONS_UNSPECIFIED: TrainingJobSortByOptions.ValueType  # 0
 """Not given: read as `Name`."""
 TRAINING_JOB_SORT_BY_OPTIONS_NAME: TrainingJobSortByOptions.ValueType  # 1
-"""The name, which is the order of launch."""
+"""The name, which is the order of launch up to the 999th."""
 TRAINING_JOB_SORT_BY_OPTIONS_CREATION_TIME: TrainingJobSortByOptions.ValueType  # 2
 """The time of creation."""
 TRAINING_JOB_SORT_BY_OPTIONS_STATUS: TrainingJobSortByOptions.ValueType  # 3

@@ -761,6 +761,7 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     FAILURE_REASON_FIELD_NUMBER: builtins.int
     FINAL_HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_METRIC_FIELD_NUMBER: builtins.int
     OBJECTIVE_STATUS_FIELD_NUMBER: builtins.int
+    OBJECTIVE_FAILURE_REASON_FIELD_NUMBER: builtins.int
     training_job_definition_name: builtins.str
     """Output only. The definition it was made from. 1 to 64 characters: letters, digits and
     inner hyphens. Absent: the tuning job has the singular `TrainingJobDefinition` without a
@@ -784,6 +785,12 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     """Output only. Why it failed. At most 1024 characters. Absent: it has not failed."""
     objective_status: global___ObjectiveStatus.ValueType
     """Output only. Whether its objective is known. Absent: not reported."""
+    objective_failure_reason: builtins.str
+    """Output only. Extension: why its objective status is Failed. A sentence, which may be followed by
+    the nearest and the last lines of the output, each on a line of its own, indented. At most 4096
+    characters. Absent: its objective status is another one, or it ended under a release that did
+    not say.
+    """
     @property
     def creation_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Output only. Always present. When the training job was created, UTC."""
@@ -824,10 +831,14 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
         failure_reason: builtins.str | None = ...,
         final_hyper_parameter_tuning_job_objective_metric: global___FinalHyperParameterTuningJobObjectiveMetric | None = ...,
         objective_status: global___ObjectiveStatus.ValueType = ...,
+        objective_failure_reason: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_status", b"objective_status", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "objective_status", b"objective_status", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_failure_reason", b"_failure_reason"]) -> typing.Literal["failure_reason"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_objective_failure_reason", b"_objective_failure_reason"]) -> typing.Literal["objective_failure_reason"] | None: ...
 
 global___HyperParameterTrainingJobSummary = HyperParameterTrainingJobSummary
 

@@ -303,7 +303,9 @@ class ListHyperParameterTuningJobsRequest(google.protobuf.message.Message):
     """Only jobs in this status. Absent: any status."""
     @property
     def creation_time_after(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Only jobs created later than this. Absent: any time."""
+        """Only jobs created later than this; later than its whole millisecond, if it is in whole ones,
+        as SageMaker's JSON shows times. Absent: any time.
+        """
 
     @property
     def creation_time_before(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -311,7 +313,7 @@ class ListHyperParameterTuningJobsRequest(google.protobuf.message.Message):
 
     @property
     def last_modified_time_after(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Only jobs last changed later than this. Absent: any time."""
+        """Only jobs last changed later than this; read in the same way. Absent: any time."""
 
     @property
     def last_modified_time_before(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -42,3 +42,40 @@ SELECT sequence, payload FROM events
 WHERE training_job_id = :training_job_id AND kind = :log AND sequence > :after
 ORDER BY sequence
 LIMIT :limit
+
+-- name: last_sequence
+-- Tell which event is the latest; NULL: there is none.
+SELECT max(sequence) AS sequence FROM events
+
+-- name: trials_moved_since
+-- Find the training jobs of which something was announced after an event, each with what had been
+-- announced of it last until then; NULL: nothing, as it was launched later.
+SELECT
+    event.training_job_id AS id,
+    (
+        SELECT before.payload FROM events AS before
+        WHERE
+            before.training_job_id = event.training_job_id
+            AND before.kind = 2 AND before.sequence <= :as_of
+        ORDER BY before.sequence DESC
+        LIMIT 1
+    ) AS payload
+FROM events AS event
+WHERE
+    event.sequence > :as_of AND event.kind = 2
+    AND (:job_id IS NULL OR event.job_id = :job_id)
+GROUP BY event.training_job_id
+
+-- name: jobs_moved_since
+-- Find the tuning jobs of which something was announced after an event; as above.
+SELECT
+    event.job_id AS id,
+    (
+        SELECT before.payload FROM events AS before
+        WHERE before.job_id = event.job_id AND before.kind = 1 AND before.sequence <= :as_of
+        ORDER BY before.sequence DESC
+        LIMIT 1
+    ) AS payload
+FROM events AS event
+WHERE event.sequence > :as_of AND event.kind = 1
+GROUP BY event.job_id

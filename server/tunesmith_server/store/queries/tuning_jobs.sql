@@ -119,5 +119,6 @@ WHERE
     AND (:status IS NULL OR job.status = :status)
     AND +job.created_at > :created_after AND +job.created_at < :created_before
     AND +job.modified_at > :modified_after AND +job.modified_at < :modified_before
+    {moved}
 ORDER BY {key} {direction}, job.name {direction}
 LIMIT :limit

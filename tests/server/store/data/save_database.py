@@ -103,6 +103,7 @@ def _failed(trial: Trial) -> Trial:
         ended_at=_AT,
         failure_kind=FailureKind.NON_RETRYABLE,
         failure_reason="AlgorithmError: exit code 1",
+        objective_failure_reason="It was never found.\nLast lines:\n  größer",
     )
 
 
