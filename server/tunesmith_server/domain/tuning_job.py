@@ -208,6 +208,7 @@ class TuningJob:
         best: The completed training job with the best objective so far.
         not_improving: How many training jobs have ended with an objective since the last one that
             improved the best by more than a hundredth.
+        converged_at: When it was detected that the search has converged.
         ended_at: When it reached a terminal status.
         failure_reason: Set exactly when it failed.
         version: Rises with each durable change: the store's compare-and-set.
@@ -223,6 +224,7 @@ class TuningJob:
     counters: Counters = field(default_factory=Counters)
     best: Trial | None = None
     not_improving: int = 0
+    converged_at: datetime | None = None
     ended_at: datetime | None = None
     failure_reason: str | None = None
     version: int = 0

@@ -27,6 +27,7 @@ from tunesmith_server.domain.site import Quotas, Site
 from tunesmith_server.domain.tuning_job import JobSpec, JobState
 from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.compute import Compute
+from tunesmith_server.engine.convergence import Convergence, Leisure
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.desk import Desk
 from tunesmith_server.engine.early_stopping import EarlyStopping
@@ -68,6 +69,8 @@ class Jobs:
         self._desks: dict[int, Desk] = {}
         self._suggesters: dict[int, Suggester] = {}
         self._early_stopping: dict[int, EarlyStopping] = {}
+        self._convergence: dict[int, Convergence] = {}
+        self._leisure = Leisure()
         self._stopping_early: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -286,6 +289,10 @@ class Jobs:
         if early_stopping is not None:
             for behind in early_stopping.observe(coordinator.state, durable):
                 self._stop_early(coordinator, behind)
+        convergence = self._convergence.get(job_id)
+        if convergence is not None and convergence.begins(coordinator.state):
+            looking = self._look_for_convergence(coordinator, convergence)
+            self._start(logged(looking, doing=f"looking for convergence of {coordinator.name}"))
         desk = self._desks.get(job_id)
         if desk is not None:
             desk.wake()
@@ -294,6 +301,7 @@ class Jobs:
             self._by_name.pop(coordinator.name.lower(), None)
             self._desks.pop(job_id, None)
             self._early_stopping.pop(job_id, None)
+            self._convergence.pop(job_id, None)
             suggester = self._suggesters.pop(job_id, None)
             if suggester is not None:
                 suggester.close()
@@ -305,6 +313,12 @@ class Jobs:
         stopping = logged(coordinator.deliver(behind), doing=f"stopping {name} early")
         task = self._stopping_early[name] = self._start(stopping)
         task.add_done_callback(lambda _: self._stopping_early.pop(name, None))
+
+    async def _look_for_convergence(
+        self, coordinator: Coordinator, convergence: Convergence
+    ) -> None:
+        if await convergence.is_found(coordinator.state):
+            await coordinator.deliver(ev.ConvergenceDetected())
 
     async def _suggest(self, coordinator: Coordinator, command: fx.Suggest) -> None:
         suggester = self._suggester(coordinator.state)
@@ -348,6 +362,14 @@ class Jobs:
     def _coordinate(self, state: JobState, *, curves: Sequence[Curve]) -> Coordinator:
         if state.spec.stops_early:
             self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves)
+        job_id = state.job.job_id
+        self._convergence[job_id] = Convergence(
+            state.spec,
+            job_id=job_id,
+            store=self._store,
+            worker=self._compute.worker_of(job_id),
+            leisure=self._leisure,
+        )
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)
         self._coordinators[state.job.job_id] = coordinator
         self._by_name[coordinator.name.lower()] = coordinator
