@@ -77,6 +77,19 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Name a tuning job whose results another one starts with.
+
+    Attributes:
+        job_id: The store's number for it.
+        spec: What it was asked for.
+    """
+
+    job_id: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Hold what a create request asks for: the message, kept whole, and what was read off it.
 
@@ -95,6 +108,8 @@ class JobSpec:
         lease_terms: Set exactly when callers run the trials, and not runners.
         criteria: When it completes, beside its limits.
         stops_early: Trials that fall behind are stopped.
+        parents: The tuning jobs that it starts with; what the request says does not tell them, since
+            names are used again.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -109,6 +124,7 @@ class JobSpec:
     lease_terms: LeaseTerms | None = None
     criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
     stops_early: bool = False
+    parents: tuple[Parent, ...] = ()
 
     @property
     def name(self) -> str:

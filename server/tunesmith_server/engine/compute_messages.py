@@ -22,6 +22,7 @@ from tunesmith_core.space.ranges import (
 )
 from tunesmith_server.domain.history import Abandoned, End, Told
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.warm_start import Lessons
 
 # Decoded JSON; what is made of it is typed.
 _Json: TypeAlias = Any
@@ -37,6 +38,7 @@ class Begin:
         seed: Of its suggestions.
         maximise: Which way the objective is better.
         is_seeded: The seed was asked for: a suggestion never depends on whether the worker is warm.
+        lessons: What the tuning jobs before it found, if it starts with any.
     """
 
     job_id: int
@@ -44,6 +46,7 @@ class Begin:
     seed: int
     maximise: bool
     is_seeded: bool
+    lessons: Lessons | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,11 @@ def encode(item: Message | Report) -> bytes:
     """Write a message or a report as one line."""
     match item:
         case Begin():
-            content = {**_plain(item, "spaces"), "spaces": _from_spaces(item.spaces)}
+            content = {
+                **_plain(item, "spaces", "lessons"),
+                "spaces": _from_spaces(item.spaces),
+                "lessons": item.lessons and _from_lessons(item.lessons),
+            }
         case Learn():
             content = {"job_id": item.job_id, "ends": [_from_end(end) for end in item.ends]}
         case Ask():
@@ -188,6 +195,8 @@ def decode(line: bytes) -> Message | Report:
         kind, content = json.loads(line)
         if kind in ("Begin", "Assess"):
             content["spaces"] = {name: _to_space(space) for name, space in content["spaces"]}
+        if kind == "Begin" and content["lessons"] is not None:
+            content["lessons"] = _to_lessons(content["lessons"])
         if kind in ("Learn", "Assess"):
             content["ends"] = [_to_end(end) for end in content["ends"]]
         elif kind == "Ask":
@@ -224,6 +233,23 @@ def _to_parameter(kind: str, content: _Json) -> Parameter:
         content["values"] = tuple(content["values"])
     parameter: Parameter = _PARAMETERS[kind](**content)
     return parameter
+
+
+def _from_lessons(lessons: Lessons) -> _Json:
+    searches = [[_from_end(end) for end in search] for search in lessons.searches]
+    extra = _from_space(SearchSpace(lessons.extra))
+    return [searches, extra, dict(lessons.fixed), lessons.same_objective]
+
+
+def _to_lessons(item: _Json) -> Lessons:
+    searches, extra, fixed, same_objective = item
+    ends = [[_to_end(end) for end in search] for search in searches]
+    return Lessons(
+        searches=tuple(tuple(end for end in search if isinstance(end, Told)) for search in ends),
+        extra=_to_space(extra).parameters,
+        fixed=fixed,
+        same_objective=same_objective,
+    )
 
 
 def _from_suggestion(suggestion: Suggestion) -> list[_Json]:

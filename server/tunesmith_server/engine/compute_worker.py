@@ -20,15 +20,17 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from tunesmith_core import warmup
-from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer, Settings
 from tunesmith_core.portfolio import Choice, Portfolio
 from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Configuration, SearchSpace
 from tunesmith_core.stopping.convergence import Result, has_converged
+from tunesmith_core.transfer import Experience
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.warm_start import Lessons
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
@@ -85,7 +87,12 @@ class Searches:
         goal = Goal.MAXIMIZE if begin.maximise else Goal.MINIMIZE
         with self._noting_faults(begin.job_id):
             optimizers = {
-                name: Optimizer(space, seed=begin.seed, goal=goal)
+                name: Optimizer(
+                    space,
+                    seed=begin.seed,
+                    goal=goal,
+                    experience=None if begin.lessons is None else _experience(space, begin.lessons),
+                )
                 for name, space in begin.spaces.items()
             }
             self._searches[begin.job_id] = _Search(
@@ -258,6 +265,25 @@ def _read(lines: queue.SimpleQueue[bytes]) -> None:
         for line in messages:
             lines.put(line)
     os._exit(0)
+
+
+def _experience(space: SearchSpace, lessons: Lessons) -> Experience:
+    """Read what earlier searches found, as far as it lies inside the ranges."""
+    known = SearchSpace((*space.parameters, *lessons.extra))
+    searches = []
+    for ends in lessons.searches:
+        results = []
+        for end in ends:
+            with contextlib.suppress(SpaceError):
+                results.append((_configuration(known, end.suggestion), end.value))
+        if results:
+            searches.append(results)
+    return Experience(
+        searches=searches,
+        extra=lessons.extra,
+        fixed=_configuration(SearchSpace(lessons.extra), Suggestion(parameters=lessons.fixed)),
+        same_objective=lessons.same_objective,
+    )
 
 
 def _configuration(space: SearchSpace, suggestion: Suggestion) -> Configuration:

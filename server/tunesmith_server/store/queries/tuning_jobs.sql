@@ -124,3 +124,21 @@ WHERE
     {moved}
 ORDER BY {key} {direction}, job.name {direction}
 LIMIT :limit
+
+-- name: insert_parent
+-- Write that a tuning job starts with another one's results.
+INSERT INTO warm_start_parents (job_id, position, parent_job_id)
+VALUES (:job_id, :position, :parent_job_id)
+
+-- name: parents
+-- Read the tuning jobs that a tuning job starts with, deleted ones too, in the request's order.
+SELECT
+    job.*,
+    (
+        SELECT count(*) FROM training_jobs AS trial
+        WHERE trial.job_id = job.job_id AND trial.ended_at IS NULL
+    ) AS in_progress
+FROM warm_start_parents AS parent
+JOIN tuning_jobs AS job ON job.job_id = parent.parent_job_id
+WHERE parent.job_id = :job_id
+ORDER BY parent.position
