@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 import tunesmith
 from tests.e2e.conftest import ServerMaker
+from tunesmith.v1 import tuning_job_pb2 as job_pb
 
 pytestmark = pytest.mark.timeout(180)
+
+EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "warm_start"
 
 
 def request(
@@ -102,3 +107,28 @@ def test_a_parent_that_goes_on_or_is_not_there_is_refused(make_server: ServerMak
         with pytest.raises(tunesmith.InvalidRequest, match="There is no tuning job called gone"):
             client.create(request("child", jobs=1, parents=("gone",)))
         assert [each.hyper_parameter_tuning_job_name for each in client.list()] == ["open"]
+
+
+def test_the_example_goes_on_with_narrower_ranges_until_it_has_converged(
+    make_server: ServerMaker, tmp_path: Path
+) -> None:
+    server = make_server(config=EXAMPLE / "tunesmith.toml").start()
+    with tunesmith.connect(server.address) as client:
+        for name in ("first", "second"):
+            asked = json.loads((EXAMPLE / f"{name}.json").read_text(encoding="utf-8"))
+            output = asked["TrainingJobDefinition"]["OutputDataConfig"]
+            output["S3OutputPath"] = f"file://{tmp_path}/models"
+            client.create(asked).wait()
+        before, after = client.describe("machine-first"), client.describe("machine-second")
+        trials = {each.training_job_name: each for each in client.training_jobs("machine-second")}
+    details = after.tuning_job_completion_details
+    assert details.completion_criterion == job_pb.COMPLETION_CRITERION_CONVERGENCE_DETECTED
+    assert after.objective_status_counters.succeeded < 40
+    known = before.best_training_job.final_hyper_parameter_tuning_job_objective_metric.value
+    found = after.best_training_job.final_hyper_parameter_tuning_job_objective_metric.value
+    overall = after.overall_best_training_job
+    best = overall.final_hyper_parameter_tuning_job_objective_metric.value
+    assert best == min(known, found) < 0.11
+    (first,) = [each for name, each in trials.items() if "-001-" in name]
+    assert first.final_hyper_parameter_tuning_job_objective_metric.value < 0.15
+    assert set(first.tuned_hyper_parameters) == {"rate", "depth"}
