@@ -156,11 +156,17 @@ def _best(state: JobState) -> Iterable[_Claim]:
         )
         return
     value = best.objective_value
-    yield "the best training job completed", best.status is TrainingJobStatus.COMPLETED
+    may_be_stopped = state.spec.definition_of(best).halving_terms is not None
+    yield (
+        "the best training job completed, or was stopped with all its resource spent",
+        best.status is TrainingJobStatus.COMPLETED
+        or (may_be_stopped and best.status is TrainingJobStatus.STOPPED),
+    )
     yield "its objective is finite", value is not None and math.isfinite(value)
     yield "it has ended", best.name not in state.trials and best.ended_at is not None
     yield "it is one of those launched", 1 <= best.index <= state.job.launched
-    yield "it is counted", counters.completed > 0 and counters.objective_succeeded > 0
+    ended = counters.completed + counters.stopped
+    yield "it is counted", ended > 0 and counters.objective_succeeded > 0
 
 
 def _identity(state: JobState, key: str, trial: Trial) -> Iterable[_Claim]:

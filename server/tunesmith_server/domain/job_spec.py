@@ -5,6 +5,7 @@ Whether the request may be served at all is for `validation`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from tunesmith.v1 import options_pb2
@@ -12,12 +13,21 @@ from tunesmith.v1 import search_space_pb2 as space_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_core.space.ranges import SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
+from tunesmith_server.domain.schedules import full_schedule, is_schedule
 from tunesmith_server.domain.site import Site, resolve_algorithm
-from tunesmith_server.domain.tuning_job import Definition, JobSpec, LeaseTerms, RetryTerms, Strategy
+from tunesmith_server.domain.tuning_job import (
+    Definition,
+    HalvingTerms,
+    JobSpec,
+    LeaseTerms,
+    RetryTerms,
+    Strategy,
+)
 from tunesmith_server.domain.validation.acceptance import validate_create
 from tunesmith_server.domain.validation.draft import RANGES
 from tunesmith_server.domain.validation.rules.resources import DEFAULT_MAX_RUNTIME_S
@@ -34,6 +44,7 @@ DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 
 _EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
 _ENABLED = job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
+_HYPERBAND = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND
 _MAXIMIZE = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 
 
@@ -155,25 +166,54 @@ def _definitions(request: pb.CreateHyperParameterTuningJobRequest) -> tuple[Defi
     if is_caller_run(request):
         metric_name = config.hyper_parameter_tuning_job_objective.metric_name
         space = read_space(config.parameter_ranges, RANGES).trusted_space
-        return (Definition(name=None, metric_name=metric_name, space=space),)
-    messages = request.training_job_definitions or [request.training_job_definition]
-    return tuple(
-        Definition(
-            name=message.definition_name or None,
-            metric_name=objective.metric_name,
-            space=read_space(
-                message.hyper_parameter_ranges
-                if request.training_job_definitions
-                else config.parameter_ranges,
-                RANGES,
-            ).trusted_space,
-            message=message,
-            retry_terms=RetryTerms(
-                most=message.retry_strategy.maximum_retry_attempts,
-                time_limit=runtime_limit(message),
+        halving_terms = _halving_terms(config, space, {})
+        return (
+            Definition(
+                name=None, metric_name=metric_name, space=space, halving_terms=halving_terms
             ),
         )
+    messages = request.training_job_definitions or [request.training_job_definition]
+    return tuple(
+        _definition(request, message, objective.metric_name)
         for message, objective in zip(messages, _objectives(request), strict=True)
+    )
+
+
+def _definition(
+    request: pb.CreateHyperParameterTuningJobRequest,
+    message: definition_pb.HyperParameterTrainingJobDefinition,
+    metric_name: str,
+) -> Definition:
+    config = request.hyper_parameter_tuning_job_config
+    is_plural = bool(request.training_job_definitions)
+    ranges = message.hyper_parameter_ranges if is_plural else config.parameter_ranges
+    space = read_space(ranges, RANGES).trusted_space
+    return Definition(
+        name=message.definition_name or None,
+        metric_name=metric_name,
+        space=space,
+        message=message,
+        retry_terms=RetryTerms(
+            most=message.retry_strategy.maximum_retry_attempts,
+            time_limit=runtime_limit(message),
+        ),
+        halving_terms=_halving_terms(config, space, message.static_hyper_parameters),
+    )
+
+
+def _halving_terms(
+    config: job_pb.HyperParameterTuningJobConfig, space: SearchSpace, static: Mapping[str, str]
+) -> HalvingTerms | None:
+    """Read how Hyperband judges the trials of a definition."""
+    if config.strategy != _HYPERBAND:
+        return None
+    given = config.strategy_config.hyperband_strategy_config
+    schedules = [each for each in space.parameters if is_schedule(each)]
+    most = given.max_resource or full_schedule(space, static)
+    return HalvingTerms(
+        min_resource=given.min_resource or None,
+        max_resource=most,
+        schedule=schedules[0].name if schedules else None,
     )
 
 

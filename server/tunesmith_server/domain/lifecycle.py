@@ -430,8 +430,18 @@ class _Machine:
             return True
         return self.state.spec.goal.improves(trial.objective_value, best.objective_value)
 
+    def _has_done_all(self, trial: Trial) -> bool:
+        """Tell whether an ended trial did what it was to do."""
+        if trial.status is TrainingJobStatus.COMPLETED:
+            return True
+        definition = self.state.spec.definition_of(trial)
+        terms, last = definition.halving_terms, trial.metrics.get(definition.metric_name)
+        if terms is None or last is None or trial.status is not TrainingJobStatus.STOPPED:
+            return False
+        return last.step >= terms.full_resource(trial.parameters)
+
     def _is_best(self, trial: Trial) -> bool:
-        if trial.status is not TrainingJobStatus.COMPLETED or trial.objective_value is None:
+        if trial.objective_value is None or not self._has_done_all(trial):
             return False
         best = self.state.job.best
         if best is None or best.objective_value is None:

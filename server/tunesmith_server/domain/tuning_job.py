@@ -58,6 +58,28 @@ class RetryTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HalvingTerms:
+    """Say how Hyperband judges the trials of a definition.
+
+    Attributes:
+        min_resource: No trial is stopped before it has emitted so many values; None: the rule's
+            own number.
+        max_resource: With so many it has done what it was to do.
+        schedule: The tuned hyperparameter that says how many values a trial will emit, if one does.
+    """
+
+    min_resource: int | None
+    max_resource: int
+    schedule: str | None = None
+
+    def full_resource(self, parameters: Mapping[str, str]) -> int:
+        """Give how many values a trial is to emit."""
+        if self.schedule is None:
+            return self.max_resource
+        return min(self.max_resource, max(1, int(parameters[self.schedule])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """Say what some of a tuning job's training jobs run, and what is tuned with it.
 
@@ -67,6 +89,7 @@ class Definition:
         space: The search space.
         message: The training job definition; None where callers run the trials.
         retry_terms: When trials are started again.
+        halving_terms: Set exactly when the strategy is Hyperband.
     """
 
     name: str | None
@@ -74,6 +97,7 @@ class Definition:
     space: SearchSpace
     message: definition_pb.HyperParameterTrainingJobDefinition | None = None
     retry_terms: RetryTerms = field(default_factory=RetryTerms)
+    halving_terms: HalvingTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +154,11 @@ class JobSpec:
     def name(self) -> str:
         """Give the tuning job's name as its creator wrote it."""
         return self.request.hyper_parameter_tuning_job_name
+
+    @property
+    def is_judged(self) -> bool:
+        """Tell whether trials are stopped by what they emit."""
+        return self.stops_early or self.strategy is Strategy.HYPERBAND
 
     @property
     def definition(self) -> Definition:

@@ -1,19 +1,75 @@
-"""Early stopping of one tuning job's trials: what became durable is judged by the median rule.
+"""Early stopping of one tuning job's trials: what became durable is judged by a rule.
 
-The rule is not stored. It is fed what is durable, in that order, so that a server that starts anew
-has the same one from the store. What was decided is an event of the state machine's like any other.
+Hyperband has the rule of successive halving, any other strategy that of the median, where the request
+asks for it. The rule is not stored. It is fed what is durable, in that order, so that a server that
+starts anew has the same one from the store. What was decided is an event of the state machine's like
+any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
+from tunesmith_core.stopping.halving import HalvingRule
 from tunesmith_core.stopping.median import MedianRule
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain.events import TrialFellBehind
 from tunesmith_server.domain.states import TrainingJobStatus
-from tunesmith_server.domain.tuning_job import JobSpec, JobState
+from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.trial import Trial
+from tunesmith_server.domain.tuning_job import Definition, HalvingTerms, JobSpec, JobState
 from tunesmith_server.store.store import Curve
+
+#: One trial of so many is not judged at the first rung, in case first values mislead.
+BRACKET_EVERY: Final = 8
+
+
+class _Judge(Protocol):
+    """Judge the trials of one definition by the values of its objective."""
+
+    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
+        """Take note of a trial before its first value."""
+
+    def report(self, name: str, value: float, step: int) -> str | None:
+        """Take in a value; gives the reason to stop the trial, if there is one."""
+
+    def end(self, name: str) -> None:
+        """Take note of a trial that has ended and counts for others."""
+
+    def forget(self, name: str) -> None:
+        """Leave out of account what a trial has emitted: it failed, or begins anew."""
+
+
+class _Median:
+    def __init__(self, *, maximise: bool) -> None:
+        self._rule = MedianRule(maximise=maximise)
+        self.end, self.forget = self._rule.end, self._rule.forget
+
+    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
+        """Need nothing of a trial beforehand."""
+
+    def report(self, name: str, value: float, step: int) -> str | None:  # noqa: ARG002 - it counts
+        return self._rule.report(name, value)
+
+
+class _Halving:
+    def __init__(self, terms: HalvingTerms, *, maximise: bool) -> None:
+        self._terms = terms
+        self._rule = HalvingRule(
+            maximise=maximise,
+            min_resource=terms.min_resource,
+            max_resource=terms.max_resource,
+        )
+        self.end, self.forget = self._rule.end, self._rule.forget
+
+    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
+        full = self._terms.full_resource(suggestion.parameters)
+        self._rule.begin(name, bracket=bracket_of(index), full=full)
+
+    def report(self, name: str, value: float, step: int) -> str | None:
+        verdict = self._rule.report(name, value, resource=step)
+        return None if verdict is None else str(verdict)
 
 
 class EarlyStopping:
@@ -21,15 +77,18 @@ class EarlyStopping:
 
     Args:
         spec: What the tuning job asks for.
-        curves: What its trials have emitted of the objective before now.
+        curves: What its trials have emitted of their objectives before now.
     """
 
     def __init__(self, spec: JobSpec, curves: Iterable[Curve] = ()) -> None:
-        self._metric_name = spec.definition.metric_name
-        self._rule = MedianRule(maximise=spec.goal.maximise)
+        self._spec = spec
+        self._judges = {each.name: _judge(spec, each) for each in spec.definitions}
+        # Which judge has a trial that has emitted something, and has not ended.
+        self._judged: dict[str, _Judge] = {}
         for curve in curves:
-            for value in curve.values:
-                self._rule.report(curve.trial_name, value)
+            judge = self._begin(curve.trial_name, curve.index, curve.suggestion)
+            for step, value in zip(curve.steps, curve.values, strict=True):
+                judge.report(curve.trial_name, value, step)
             if curve.status.is_terminal:
                 self._end(curve.trial_name, curve.status)
 
@@ -41,11 +100,19 @@ class EarlyStopping:
             durable: What was written, in order.
         """
         behind: dict[str, TrialFellBehind] = {}
+        launched: dict[str, Trial] = {}
         ended: dict[str, TrainingJobStatus] = {}
+        durable = list(durable)
+        for effect in durable:
+            if isinstance(effect, fx.SaveTrial):
+                launched[effect.trial.name] = effect.trial
+                if effect.trial.status.is_terminal:
+                    ended[effect.trial.name] = effect.trial.status
         for effect in durable:
             match effect:
-                case fx.SaveMeasurement() if effect.metric_name == self._metric_name:
-                    reason = self._rule.report(effect.trial_name, effect.value)
+                case fx.SaveMeasurement():
+                    trial = state.trials.get(effect.trial_name) or launched.get(effect.trial_name)
+                    reason = None if trial is None else self._measured(trial, effect)
                     if reason is not None:
                         behind[effect.trial_name] = TrialFellBehind(
                             trial_name=effect.trial_name,
@@ -53,19 +120,57 @@ class EarlyStopping:
                             reason=reason,
                         )
                 case fx.DropMeasurements():
-                    self._rule.forget(effect.trial_name)
+                    self._forget(effect.trial_name)
                     behind.pop(effect.trial_name, None)
-                case fx.SaveTrial() if effect.trial.status.is_terminal:
-                    ended[effect.trial.name] = effect.trial.status
         for name, status in ended.items():
             self._end(name, status)
         return [event for name, event in behind.items() if _goes_on(state, name)]
 
-    def _end(self, trial_name: str, status: TrainingJobStatus) -> None:
+    def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> str | None:
+        if effect.metric_name != self._spec.definition_of(trial).metric_name:
+            return None
+        judge = self._judged.get(trial.name)
+        if judge is None:
+            suggestion = Suggestion(
+                parameters=trial.parameters, definition_name=trial.definition_name
+            )
+            judge = self._begin(trial.name, trial.index, suggestion)
+        return judge.report(trial.name, effect.value, effect.step)
+
+    def _begin(self, name: str, index: int, suggestion: Suggestion) -> _Judge:
+        several = len(self._judges) > 1
+        judge = self._judges[suggestion.definition_name if several else self._only]
+        self._judged[name] = judge
+        judge.begin(name, index, suggestion)
+        return judge
+
+    @property
+    def _only(self) -> str | None:
+        return self._spec.definition.name
+
+    def _forget(self, name: str) -> None:
+        judge = self._judged.pop(name, None)
+        if judge is not None:
+            judge.forget(name)
+
+    def _end(self, name: str, status: TrainingJobStatus) -> None:
         if status is TrainingJobStatus.FAILED:
-            self._rule.forget(trial_name)
-        else:
-            self._rule.end(trial_name)
+            self._forget(name)
+            return
+        judge = self._judged.pop(name, None)
+        if judge is not None:
+            judge.end(name)
+
+
+def bracket_of(index: int) -> int:
+    """Give the bracket of a trial by its launch index: one of so many has more time."""
+    return 1 if index % BRACKET_EVERY == 0 else 0
+
+
+def _judge(spec: JobSpec, definition: Definition) -> _Judge:
+    if definition.halving_terms is not None:
+        return _Halving(definition.halving_terms, maximise=spec.goal.maximise)
+    return _Median(maximise=spec.goal.maximise)
 
 
 def _goes_on(state: JobState, trial_name: str) -> bool:

@@ -345,8 +345,8 @@ class Jobs:
         trials = await self._store.open_trials(stored.job.job_id)
         state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
         curves: Sequence[Curve] = ()
-        if spec.stops_early:
-            curves = await self._store.curves(stored.job.job_id, spec.definition.metric_name)
+        if spec.is_judged:
+            curves = await self._curves(stored.job.job_id, spec)
         coordinator = self._coordinate(state, curves=curves)
         for trial in trials:
             if spec.lease_terms is None:
@@ -356,8 +356,19 @@ class Jobs:
         logger.info("%s: going on with %d open training jobs", spec.name, len(trials))
         self._start(logged(coordinator.deliver(ev.Recovered()), doing=f"going on with {spec.name}"))
 
+    async def _curves(self, job_id: int, spec: JobSpec) -> list[Curve]:
+        """Read what trials have emitted of the objective of their own definition."""
+        names = {each.name: each.metric_name for each in spec.definitions}
+        only = len(names) == 1
+        return [
+            curve
+            for metric_name in dict.fromkeys(names.values())
+            for curve in await self._store.curves(job_id, metric_name)
+            if only or names.get(curve.suggestion.definition_name) == metric_name
+        ]
+
     def _coordinate(self, state: JobState, *, curves: Sequence[Curve]) -> Coordinator:
-        if state.spec.stops_early:
+        if state.spec.is_judged:
             self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves)
         job_id = state.job.job_id
         self._convergence[job_id] = Convergence(

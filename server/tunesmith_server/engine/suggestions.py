@@ -84,7 +84,9 @@ def make_suggester(spec: JobSpec, *, job_id: int, store: Store, compute: Compute
         store: Has its training jobs.
         compute: Has the workers on which optimisers are.
     """
-    if spec.strategy is Strategy.BAYESIAN:
+    # A RandomSeed asks for the same configurations again, whatever was stopped when.
+    is_free = spec.strategy is Strategy.HYPERBAND and not spec.is_seeded
+    if spec.strategy is Strategy.BAYESIAN or is_free:
         return ModelSuggester(spec, job_id=job_id, store=store, worker=compute.worker_of(job_id))
     return DesignSuggester(spec)
 
@@ -96,7 +98,7 @@ def make_design(spec: JobSpec, definition: Definition) -> Design:
         NotServed: The strategy has none, or is not implemented in this release.
     """
     match spec.strategy:
-        case Strategy.RANDOM:
+        case Strategy.RANDOM | Strategy.HYPERBAND:
             return RandomDesign(definition.space, spec.seed)
         case Strategy.GRID:
             return GridDesign(definition.space, spec.seed)
@@ -104,5 +106,3 @@ def make_design(spec: JobSpec, definition: Definition) -> Design:
             raise NotServed(
                 "Strategy Bayesian has no design: it is asked through a compute worker."
             )
-        case Strategy.HYPERBAND:
-            raise NotServed(f"Strategy {spec.strategy} is not implemented in this release.")

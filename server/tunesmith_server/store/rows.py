@@ -273,9 +273,16 @@ def measurement(row: sqlite3.Row) -> tuple[str, int, float, datetime]:
 
 def curve(trial_name: str, found: Sequence[sqlite3.Row]) -> Curve:
     """Read the values of one training job's metric, of which there is at least one."""
+    first = found[0]
     return Curve(
         trial_name=trial_name,
-        status=TrainingJobStatus(found[0]["status"]),
+        index=first["launch_index"],
+        suggestion=Suggestion(
+            parameters=to_parameters(first["parameters"]),
+            definition_name=first["definition_name"],
+        ),
+        status=TrainingJobStatus(first["status"]),
+        steps=tuple(row["step"] for row in found),
         values=tuple(math.nan if row["value"] is None else row["value"] for row in found),
     )
 

@@ -40,6 +40,7 @@ from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.effects import Durable
 from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import TuningJob
 
@@ -119,10 +120,22 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Hold what a training job has measured of one metric, in the order of its reports."""
+    """Hold what a training job has measured of one metric, in the order of its reports.
+
+    Attributes:
+        trial_name: The training job.
+        index: Its launch index, from 1.
+        suggestion: What it was launched with.
+        status: Where it is.
+        steps: The step of each value.
+        values: The values.
+    """
 
     trial_name: str
+    index: int
+    suggestion: Suggestion
     status: TrainingJobStatus
+    steps: tuple[int, ...]
     values: tuple[float, ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from tests.server.engine.test_callers import HOUR, ask, complete, report, stored
 from tests.server.store import samples
 from tunesmith_server.domain.effects import DropMeasurements, Durable, SaveTrial
 from tunesmith_server.domain.states import SecondaryStatus, TrainingJobStatus
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.domain.tuning_job import JobState
+from tunesmith_server.domain.tuning_job import HalvingTerms, JobSpec, JobState, Strategy
 from tunesmith_server.engine.early_stopping import EarlyStopping
 from tunesmith_server.store.store import Curve
 
@@ -75,11 +76,25 @@ async def test_a_restarted_server_judges_by_what_it_knew(tmp_path: Path) -> None
 # --- what is taken in -------------------------------------------------------------------------
 
 
+def curve(
+    name: str,
+    *values: float,
+    status: TrainingJobStatus = TrainingJobStatus.COMPLETED,
+    index: int = 1,
+    parameters: Mapping[str, str] | None = None,
+) -> Curve:
+    return Curve(
+        trial_name=name,
+        index=index,
+        suggestion=Suggestion(parameters=parameters or {}),
+        status=status,
+        steps=tuple(range(1, len(values) + 1)),
+        values=values,
+    )
+
+
 def ended_curves(*averages: float) -> list[Curve]:
-    return [
-        Curve(trial_name=f"old-{value}", status=TrainingJobStatus.COMPLETED, values=(value,))
-        for value in averages
-    ]
+    return [curve(f"old-{value}", value) for value in averages]
 
 
 def state_with(*names: str) -> JobState:
@@ -120,12 +135,68 @@ def test_failed_trials_are_no_measure_and_stopped_ones_are() -> None:
 
 
 def test_a_recalled_trial_goes_on_where_it_was() -> None:
-    open_one = Curve(trial_name="t", status=TrainingJobStatus.IN_PROGRESS, values=(1.0,))
-    ended = [
-        Curve(trial_name=name, status=TrainingJobStatus.COMPLETED, values=(1.0, 1.0))
-        for name in "ab"
-    ]
+    open_one = curve("t", 1.0, status=TrainingJobStatus.IN_PROGRESS)
+    ended = [curve(name, 1.0, 1.0) for name in "ab"]
     stopping = EarlyStopping(job_spec(), [*ended, open_one])
     (event,) = stopping.observe(state_with("t"), [emitted(1.5, sequence=2)])
     assert event.reason.startswith("at epoch 2 ")
     assert event.lease_token == 1
+
+
+# --- Hyperband --------------------------------------------------------------------------------
+
+
+def hyperband(*, most: int = 9, least: int | None = 1, schedule: str | None = None) -> JobSpec:
+    spec = job_spec(strategy=Strategy.HYPERBAND)
+    terms = HalvingTerms(min_resource=least, max_resource=most, schedule=schedule)
+    (definition,) = spec.definitions
+    return replace(spec, definitions=(replace(definition, halving_terms=terms),))
+
+
+def test_hyperband_stops_who_falls_behind_at_a_rung() -> None:
+    stopping = EarlyStopping(hyperband(), [curve("a", 1.0), curve("b", 2.0)])
+    (event,) = stopping.observe(state_with("t"), [emitted(3.0)])
+    assert event.reason == (
+        "at rung 1, resource 1, its objective, 3, was number 3 of 3; it would have gone on with 1.5"
+    )
+    assert behind(stopping, emitted(1.0, name="u"), names=("u",)) == []
+
+
+def test_hyperband_stops_who_goes_on_beyond_the_full_resource() -> None:
+    stopping = EarlyStopping(hyperband(most=2))
+    assert behind(stopping, emitted(1.0), emitted(1.0, sequence=2)) == []
+    assert behind(stopping, emitted(1.0, sequence=3)) == ["t"]
+
+
+def test_one_trial_of_eight_is_not_judged_at_the_first_rung() -> None:
+    stopping = EarlyStopping(hyperband(), [curve("a", 1.0), curve("b", 2.0)])
+    trials = {"t": replace(samples.new_trial("t"), index=8)}
+    state = replace(new_state(), trials=trials)
+    assert not stopping.observe(state, [emitted(3.0)])
+    stopping = EarlyStopping(hyperband(), [*(curve(name, 1.0, 1.0, 1.0, 1.0) for name in "ab")])
+    assert not stopping.observe(state, [emitted(3.0)])
+    assert [e.reason[:9] for e in stopping.observe(state, [emitted(3.0, sequence=4)])] == [
+        "at rung 2"
+    ]
+
+
+def test_a_tuned_number_of_epochs_is_a_trials_own_resource() -> None:
+    spec = hyperband(most=90, least=30, schedule="epochs")
+    known = [curve(name, *[1.0] * 30, parameters={"epochs": "90"}) for name in "ab"]
+    stopping = EarlyStopping(spec, known)
+    trial = replace(samples.new_trial("t"), parameters={"epochs": "6"})
+    state = replace(new_state(), trials={"t": trial})
+    assert not stopping.observe(state, [emitted(2.0)])
+    (event,) = stopping.observe(state, [emitted(2.0, sequence=2)])
+    assert event.reason.startswith("at rung 1, resource 2, ")
+
+
+def test_a_restart_changes_no_decision_of_hyperband() -> None:
+    known = [curve(f"old-{n}", float(n), index=n) for n in range(1, 7)]
+    lived, restarted = EarlyStopping(hyperband()), EarlyStopping(hyperband(), known)
+    for each in known:
+        trials = {each.trial_name: replace(samples.new_trial(each.trial_name), index=each.index)}
+        state = replace(new_state(), trials=trials)
+        lived.observe(state, [emitted(each.values[0], name=each.trial_name)])
+    state = state_with("t")
+    assert lived.observe(state, [emitted(2.6)]) == restarted.observe(state, [emitted(2.6)])

@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
-from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import Violation
 from tunesmith_server.domain.validation.members import Member, walk
@@ -185,18 +184,6 @@ _RANGES = (
 )
 
 UNSERVED: Mapping[str, Unserved] = {
-    f"{_CONFIG}.Strategy": Unserved(
-        asks=_other_than(
-            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_BAYESIAN,
-            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_RANDOM,
-            job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_GRID,
-        ),
-        because="training jobs are not stopped for falling behind others yet",
-        instead="Bayesian, Random and Grid work",
-    ),
-    f"{_CONFIG}.StrategyConfig": Unserved(
-        asks=_is_set, because="Hyperband, which alone has settings, is still to come"
-    ),
     f"{_DEFINITION}.AlgorithmSpecification.TrainingInputMode": _MODES,
     f"{_CHANNEL}.InputMode": _MODES,
     f"{_CHANNEL}.CompressionType": Unserved(
@@ -276,6 +263,11 @@ SERVED: frozenset[str] = frozenset(
     {
         "HyperParameterTuningJobName",
         _CONFIG,
+        f"{_CONFIG}.Strategy",
+        f"{_CONFIG}.StrategyConfig",
+        f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig",
+        f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig.MinResource",
+        f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig.MaxResource",
         f"{_CONFIG}.HyperParameterTuningJobObjective",
         f"{_CONFIG}.HyperParameterTuningJobObjective.Type",
         f"{_CONFIG}.HyperParameterTuningJobObjective.MetricName",

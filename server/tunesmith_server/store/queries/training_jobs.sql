@@ -136,7 +136,9 @@ ORDER BY m.lease_token, m.sequence
 -- name: curves
 -- Read what a tuning job's training jobs measured of a metric: the ended ones first, in the order of
 -- their ends, each in the order in which it was reported.
-SELECT trial.name, trial.status, m.value
+SELECT
+    trial.name, trial.launch_index, trial.definition_name, trial.parameters, trial.status,
+    m.step, m.value
 FROM training_jobs AS trial
 JOIN measurements AS m USING (training_job_id)
 WHERE trial.job_id = :job_id AND m.metric_name = :metric_name

@@ -106,12 +106,6 @@ PLAN = "arn:aws:sagemaker:eu-west-1:123456789012:training-plan/a-plan"
 
 # For each refused member: a value that asks for what is not served.
 ASKS: dict[str, Edit] = {
-    "HyperParameterTuningJobConfig.Strategy": lambda r: set_strategy(r, HYPERBAND),
-    "HyperParameterTuningJobConfig.StrategyConfig": lambda r: setattr(
-        r.hyper_parameter_tuning_job_config.strategy_config.hyperband_strategy_config,
-        "max_resource",
-        9,
-    ),
     "TrainingJobDefinition.AlgorithmSpecification.TrainingInputMode": lambda r: setattr(
         definition(r).algorithm_specification, "training_input_mode", 3
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from tunesmith.v1 import tuning_job_pb2 as job_pb
-from tunesmith_server.domain.names import EPOCHS
+from tunesmith_server.domain.schedules import full_schedule
 from tunesmith_server.domain.validation.draft import CONFIG, LIMITS, Draft
 from tunesmith_server.domain.validation.search_space import Finding
 from tunesmith_server.domain.validation.wording import excerpt
@@ -84,7 +84,17 @@ def hyperband_max_resource_is_known(draft: Draft) -> Iterator[Finding]:
     if draft.config.strategy_config.hyperband_strategy_config.max_resource:
         return
     for space in draft.spaces:
-        if not _has_epochs(space.static):
+        search_space = space.reading.search_space
+        if search_space is None:
+            continue  # what is wrong with it is said elsewhere
+        longest = full_schedule(search_space, space.static)
+        if longest > MAX_RESOURCE:
+            yield Finding(
+                path=f"{_HYPERBAND_CONFIG}.MaxResource",
+                message=f"MaxResource, taken from the number of epochs, is {longest}; give at most "
+                f"{MAX_RESOURCE}",
+            )
+        if not longest:
             yield Finding(
                 path=f"{_HYPERBAND_CONFIG}.MaxResource",
                 message="MaxResource parameter is not provided and could not be inferred from "
@@ -108,8 +118,3 @@ def hyperband_resources_are_in_order(draft: Draft) -> Iterator[Finding]:
             message=f"MinResource is {hyperband.min_resource}, above MaxResource, which is "
             f"{hyperband.max_resource}; give at most that",
         )
-
-
-def _has_epochs(static: Mapping[str, str]) -> bool:
-    texts = [static[name] for name in EPOCHS if name in static]
-    return any(text.isascii() and text.isdigit() and text.strip("0") for text in texts)
