@@ -41,6 +41,11 @@ def launch(job: Driver, *definitions: str) -> None:
     job.decide(ev.SuggestionsArrived(suggestions=suggestions, exhausted=False))
 
 
+def criterion(job: Driver) -> Criterion | None:
+    closing = job.job.closing
+    return None if closing is None else closing.criterion
+
+
 def test_a_trial_keeps_the_definition_that_was_suggested_for_it() -> None:
     job = driver(definitions=(SECOND, FIRST))
     assert [job.trial(index).definition_name for index in (1, 2)] == [SECOND, FIRST]
@@ -103,12 +108,11 @@ def test_watchers_are_told_which_definition_a_training_job_runs() -> None:
 def test_a_target_is_met_by_any_definition() -> None:
     job = driver(two_definitions(job_spec(jobs=8, parallel=2, target=0.3)))
     job.run(1, 0.5)
-    assert job.job.closing is None
+    assert criterion(job) is None
     job.assign(2)
     job.emit(2, 0.2, metric=SECOND_METRIC)
     job.end(2)
-    assert job.job.closing is not None
-    assert job.job.closing.criterion is Criterion.TARGET
+    assert criterion(job) is Criterion.TARGET
 
 
 def test_improvements_are_counted_over_all_definitions() -> None:
@@ -121,8 +125,7 @@ def test_improvements_are_counted_over_all_definitions() -> None:
     launch(job, FIRST)
     job.run(3, 0.7)
     assert job.job.status is TuningJobStatus.COMPLETED
-    assert job.job.closing is not None
-    assert job.job.closing.criterion is Criterion.NOT_IMPROVING
+    assert criterion(job) is Criterion.NOT_IMPROVING
 
 
 def test_failures_of_all_definitions_together_end_a_tuning_job() -> None:

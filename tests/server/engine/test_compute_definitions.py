@@ -25,7 +25,7 @@ def begun(
     *, first: SearchSpace = SPACE, second: SearchSpace = SECOND_SPACE, warm: bool = True
 ) -> Searches:
     searches = Searches(lambda: warm)
-    spaces = {FIRST: first, SECOND: second}
+    spaces: dict[str | None, SearchSpace] = {FIRST: first, SECOND: second}
     searches.begin(Begin(job_id=1, spaces=spaces, seed=3, maximise=True, is_seeded=warm))
     return searches
 
@@ -137,7 +137,7 @@ def test_an_end_that_is_of_no_definition_is_a_fault_until_it_is_begun_anew(
     answer = ask(searches)
     assert answer.suggestions == ()
     assert answer.fault.startswith(fault)
-    spaces = {FIRST: SPACE, SECOND: SECOND_SPACE}
+    spaces: dict[str | None, SearchSpace] = {FIRST: SPACE, SECOND: SECOND_SPACE}
     searches.begin(Begin(job_id=1, spaces=spaces, seed=3, maximise=True, is_seeded=True))
     assert len(suggested(ask(searches))) == 1
 
