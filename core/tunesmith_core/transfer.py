@@ -80,7 +80,7 @@ class ModelSpace:
         self.space = space
         self._same_objective = experience is not None and experience.same_objective
         self._bounds: list[int] = [0]
-        if experience is None:
+        if experience is None or not experience.searches:
             self.layout: Layout = layout_of(space)
             self.lattice = Lattice(space)
             self._rest: F64 = np.empty(0)

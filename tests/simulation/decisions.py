@@ -93,6 +93,8 @@ class Decisions:
         criterion = job.closing and job.closing.criterion
         assert criterion is not Criterion.TARGET or is_reached
         assert criterion is not Criterion.NOT_IMPROVING or is_late
+        is_found = job.converged_at is not None
+        assert not self.state.goes_on or not (is_found and spec.criteria.on_convergence)
 
 
 def counted_not_improving(ended: Iterable[Trial], goal: Goal) -> Iterator[int]:

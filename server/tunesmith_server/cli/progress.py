@@ -228,7 +228,12 @@ class Progress:
                     name=name, reason=summary.failure_reason, sequence=self.last_sequence
                 )
             )
-        elif summary.objective_failure_reason and summary.HasField("training_start_time"):
+        elif (
+            summary.objective_failure_reason
+            and summary.HasField("training_start_time")
+            # Who stopped it did not wait for its objective.
+            and change.secondary_status != SecondaryStatus.SECONDARY_STATUS_STOPPED
+        ):
             self.without_objective.append(
                 WithoutObjective(name=name, reason=summary.objective_failure_reason)
             )

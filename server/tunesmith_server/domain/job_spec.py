@@ -33,6 +33,7 @@ DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
 
 _EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+_ENABLED = job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
 _MAXIMIZE = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 
 
@@ -192,6 +193,7 @@ def _criteria(given: job_pb.TuningJobCompletionCriteria) -> CompletionCriteria:
     return CompletionCriteria(
         target=given.target_objective_metric_value if has_target else None,
         most_not_improving=not_improving or None,
+        on_convergence=given.convergence_detected.complete_on_convergence == _ENABLED,
     )
 
 

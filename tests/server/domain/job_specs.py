@@ -54,6 +54,7 @@ def job_spec(
     lease_terms: LeaseTerms | None = None,
     target: float | None = None,
     most_not_improving: int | None = None,
+    on_convergence: bool = False,
     retries: int = 0,
     time_limit: timedelta | None = None,
 ) -> JobSpec:
@@ -78,6 +79,10 @@ def job_spec(
     if most_not_improving is not None:
         not_improving = criteria.best_objective_not_improving
         not_improving.max_number_of_training_jobs_not_improving = most_not_improving
+    if on_convergence:
+        criteria.convergence_detected.complete_on_convergence = (
+            job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
+        )
     return JobSpec(
         request=request,
         account=Account(),
@@ -96,7 +101,9 @@ def job_spec(
         max_parallel=parallel,
         max_runtime=max_runtime,
         lease_terms=lease_terms,
-        criteria=CompletionCriteria(target=target, most_not_improving=most_not_improving),
+        criteria=CompletionCriteria(
+            target=target, most_not_improving=most_not_improving, on_convergence=on_convergence
+        ),
     )
 
 

@@ -50,6 +50,7 @@ _SINGLE = st.builds(
     max_runtime=st.sampled_from([timedelta(hours=1), None]),
     target=st.sampled_from([None, None, 0.25, 0.3]),
     most_not_improving=st.sampled_from([None, None, 3]),
+    on_convergence=st.booleans(),
     retries=st.sampled_from([0, 0, 2]),
     time_limit=st.sampled_from([None, timedelta(minutes=5)]),
 )
@@ -129,6 +130,18 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.now = max(self.now, deadline)
             self._decide(ev.DeadlinePassed())
             assert self.decisions.state.job.closing is not None
+
+    @rule(seldom=_SELDOM)
+    def converge(self, *, seldom: bool) -> None:
+        job = self.decisions.state.job
+        if not self.decisions.state.goes_on or job.converged_at is not None:
+            self._unheeded(ev.ConvergenceDetected())
+        elif seldom:
+            self._decide(ev.ConvergenceDetected())
+            after = self.decisions.state.job
+            assert after.converged_at == after.modified_at
+            completes = self.decisions.state.spec.criteria.on_convergence
+            assert (after.closing is not None) == completes
 
     # --- suggestions ----------------------------------------------------------------------
 
