@@ -263,8 +263,10 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     convergence.complete_on_convergence = (
         convergence.complete_on_convergence or job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )
-    if not spec.request.training_job_definitions:
-        config.parameter_ranges.SetInParent()
+    if spec.request.training_job_definitions:
+        config.ClearField("parameter_ranges")  # empty, if given: each definition has its own
+        return
+    config.parameter_ranges.SetInParent()
     _fill_scaling(config.parameter_ranges)
 
 

@@ -159,6 +159,7 @@ class Messages:
             secondary_status=views.SECONDARY_STATUS_VALUES[trial.secondary_status],
             failure_reason=trial.failure_reason,
             objective_failure_reason=trial.objective_failure_reason,
+            training_job_definition_name=trial.definition_name or "",
             hyper_parameters=hyper_parameters(spec, trial),
             algorithm_specification=self._algorithm(definition),
             role_arn=definition.role_arn,
