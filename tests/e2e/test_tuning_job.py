@@ -119,6 +119,43 @@ def test_a_training_job_that_falls_behind_is_stopped(calls: Calls, tmp_path: Pat
     assert config.training_job_early_stopping_type == auto
 
 
+def test_hyperband_stops_at_rungs_and_says_which(calls: Calls, tmp_path: Path) -> None:
+    request = create_request(
+        "rungs",
+        script=write_script(tmp_path, jobs.WORSENING),
+        output=tmp_path / "out",
+        jobs=4,
+        parallel=1,
+        static={"starts": str(tmp_path / "starts"), "epochs": "9"},
+    )
+    config = request.hyper_parameter_tuning_job_config
+    config.strategy = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND
+    config.strategy_config.hyperband_strategy_config.min_resource = 1
+    calls.create(request)
+    calls.watch_to_end("rungs")
+    described = calls.describe("rungs")
+
+    assert described.hyper_parameter_tuning_job_status == COMPLETED
+    counters = described.training_job_status_counters
+    assert (counters.completed, counters.stopped) == (2, 2)
+    best = described.best_training_job.final_hyper_parameter_tuning_job_objective_metric
+    assert best.value == 0.5
+    told = {
+        calls.training_job(summary.training_job_name)
+        .secondary_status_transitions[-2]
+        .status_message
+        for summary in calls.training_jobs("rungs")
+        if summary.training_job_status == TRAINING_STOPPED
+    }
+    assert told == {
+        "Stopping the training job early: at rung 1, resource 1, its objective, 0.9, was number "
+        f"3 of {entries}; it would have gone on with 0.5"
+        for entries in (3, 4)
+    }
+    echo = described.hyper_parameter_tuning_job_config
+    assert echo.strategy_config.hyperband_strategy_config.max_resource == 9
+
+
 def test_a_failure_that_may_pass_is_retried(calls: Calls, tmp_path: Path) -> None:
     request = create_request(
         "passing",

@@ -13,7 +13,6 @@ from tests.e2e.calls import STOPPED, Calls, Event, Refused, refusing, trial_runs
 from tests.e2e.harness import trial_processes
 from tests.e2e.jobs import create_request, write_script
 from tunesmith.v1 import tag_pb2, training_job_pb2
-from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 
 pytestmark = pytest.mark.timeout(120)
@@ -192,18 +191,15 @@ def test_a_stop_repeated_under_its_request_id_is_answered_again(
     calls.watch_to_end("else")
 
 
-def test_a_strategy_that_is_not_served_yet_is_refused_by_name(
+def test_a_member_that_is_not_served_yet_is_refused_by_name(
     calls: Calls, quadratic: Path, tmp_path: Path
 ) -> None:
     request = create_request("later", script=quadratic, output=tmp_path / "out")
-    config = request.hyper_parameter_tuning_job_config
-    config.strategy = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND
-    config.strategy_config.hyperband_strategy_config.max_resource = 9
+    request.training_job_definition.enable_network_isolation = True
     with pytest.raises(Refused) as refused:
         calls.create(request)
     assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED
-    assert "HyperParameterTuningJobConfig.Strategy" in refused.value.fields
-    assert "Hyperband" in refused.value.text
+    assert "TrainingJobDefinition.EnableNetworkIsolation" in refused.value.fields
 
 
 def test_what_does_not_exist_is_not_found(calls: Calls) -> None:

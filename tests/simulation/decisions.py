@@ -14,7 +14,7 @@ from datetime import datetime
 from tests.simulation.memory_store import MemoryStore
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.completion import Criterion, Goal
+from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.invariants import check_invariants
 from tunesmith_server.domain.lifecycle import step
 from tunesmith_server.domain.states import ObjectiveStatus, TrainingJobStatus, TuningJobStatus
@@ -72,7 +72,7 @@ class Decisions:
         trials = tuple(store.trials.values())
         assert [trial.index for trial in trials] == list(range(1, state.job.launched + 1))
         assert state.job.counters == recount(trials)
-        assert state.job.best == best_of(store.ended, state.spec.goal)
+        assert state.job.best == best_of(store.ended, state.spec)
         self._check_criteria()
         for trial in trials:
             _check_measurements(store, trial, state.spec)
@@ -80,7 +80,7 @@ class Decisions:
     def _check_criteria(self) -> None:
         """Check that a tuning job goes on exactly until an ended trial meets a criterion."""
         job, spec = self.state.job, self.state.spec
-        not_improving = [0, *counted_not_improving(self.store.ended, spec.goal)]
+        not_improving = [0, *counted_not_improving(self.store.ended, spec)]
         assert job.not_improving == not_improving[-1]
         values = [trial.objective_value for trial in self.store.ended]
         target, most = spec.criteria.target, spec.criteria.most_not_improving
@@ -97,13 +97,13 @@ class Decisions:
         assert not self.state.goes_on or not (is_found and spec.criteria.on_convergence)
 
 
-def counted_not_improving(ended: Iterable[Trial], goal: Goal) -> Iterator[int]:
+def counted_not_improving(ended: Iterable[Trial], spec: JobSpec) -> Iterator[int]:
     """Give, after each ended trial, how many in a row brought no more than a hundredth."""
     best, count = math.inf, 0
     for trial in ended:
         if trial.objective_value is not None:
-            loss = -trial.objective_value if goal.maximise else trial.objective_value
-            is_able = trial.status is TrainingJobStatus.COMPLETED
+            loss = -trial.objective_value if spec.goal.maximise else trial.objective_value
+            is_able = has_done_all(trial, spec)
             needed = 0.0 if math.isinf(best) else 0.01 * abs(best)
             count = 0 if is_able and best - loss > needed else count + 1
             best = min(best, loss) if is_able else best
@@ -164,13 +164,21 @@ def recount(trials: Iterable[Trial]) -> Counters:
     )
 
 
-def best_of(ended: Iterable[Trial], goal: Goal) -> Trial | None:
-    """Find the completed training job with the best objective; of equals, the first to end."""
+def has_done_all(trial: Trial, spec: JobSpec) -> bool:
+    """Tell whether a trial completed, or was stopped by Hyperband with nothing left to do."""
+    definition = spec.definition_of(trial)
+    if definition.halving_terms is None or trial.status is not TrainingJobStatus.STOPPED:
+        return trial.status is TrainingJobStatus.COMPLETED
+    last = trial.metrics.get(definition.metric_name)
+    return last is not None and last.step >= definition.halving_terms.max_resource
+
+
+def best_of(ended: Iterable[Trial], spec: JobSpec) -> Trial | None:
+    """Find the training job with the best objective that did it all; of equals, the first to end."""
     able = [
-        (-value if goal.maximise else value, trial)
+        (-value if spec.goal.maximise else value, trial)
         for trial in ended
-        if trial.status is TrainingJobStatus.COMPLETED
-        and (value := trial.objective_value) is not None
+        if has_done_all(trial, spec) and (value := trial.objective_value) is not None
     ]
     return min(able, key=lambda pair: pair[0])[1] if able else None
 

@@ -263,11 +263,21 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     convergence.complete_on_convergence = (
         convergence.complete_on_convergence or job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )
+    _fill_hyperband(config, spec)
     if spec.request.training_job_definitions:
         config.ClearField("parameter_ranges")  # empty, if given: each definition has its own
         return
     config.parameter_ranges.SetInParent()
     _fill_scaling(config.parameter_ranges)
+
+
+def _fill_hyperband(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) -> None:
+    """Show the full resource where all definitions have the same."""
+    terms = [each.halving_terms for each in spec.definitions]
+    full = {each.max_resource for each in terms if each is not None}
+    if len(full) == 1:
+        (most,) = full
+        config.strategy_config.hyperband_strategy_config.max_resource = most
 
 
 def _fill_scaling(ranges: space_pb.ParameterRanges) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -13,7 +14,7 @@ from tunesmith.v1.tuning_job_pb2 import CompletionCriterion
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
 from tunesmith_server.domain.states import TuningJobStatus
-from tunesmith_server.domain.tuning_job import Closing
+from tunesmith_server.domain.tuning_job import Closing, HalvingTerms, Strategy
 from tunesmith_server.domain.views import completion_details
 
 LESS, MORE = Goal(maximise=False), Goal(maximise=True)
@@ -195,3 +196,23 @@ def test_describe_tells_how_near_the_end_is_and_what_it_was() -> None:
     assert details.HasField("number_of_training_jobs_objective_not_improving")
     assert details.number_of_training_jobs_objective_not_improving == 0
     assert details.completion_criterion == 1  # MaxNumberOfTrainingJobs
+
+
+def test_with_hyperband_a_training_job_that_was_stopped_beyond_its_resource_can_be_the_best() -> (
+    None
+):
+    spec = job_spec(jobs=3, parallel=1, strategy=Strategy.HYPERBAND)
+    terms = HalvingTerms(min_resource=1, max_resource=2)
+    definition = replace(spec.definition, halving_terms=terms)
+    job = Driver(replace(spec, definitions=(definition,)))
+    for emitted in ((0.9,), (0.5, 0.4)):
+        job.suggest()
+        index = job.job.launched
+        job.assign(index)
+        for value in emitted:
+            job.emit(index, value)
+        job.stop(index)
+        job.end(index, ev.Outcome.STOPPED)
+    assert job.job.best is not None
+    assert job.job.best.objective_value == 0.4
+    assert job.job.counters.stopped == 2

@@ -136,7 +136,7 @@ SPOILT: list[tuple[str, Callable[[JobState], JobState]]] = [
         lambda s: of_job(s, best=None),
     ),
     (
-        "the best training job completed",
+        "the best training job completed, or was stopped with all its resource spent",
         lambda s: of_best(s, secondary_status=SecondaryStatus.STOPPED),
     ),
     ("its objective is finite", lambda s: of_best(s, objective_value=float("nan"))),

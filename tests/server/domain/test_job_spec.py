@@ -5,7 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.server.domain.create_requests import SITE, CreateRequest, create_request, grid_request
+from tests.server.domain.create_requests import (
+    HYPERBAND,
+    SITE,
+    CreateRequest,
+    create_request,
+    grid_request,
+)
 from tunesmith.v1 import search_space_pb2 as space_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_job_pb2 as job_pb
@@ -20,7 +26,7 @@ from tunesmith_server.domain.job_spec import (
 )
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import Site
-from tunesmith_server.domain.tuning_job import JobSpec, RetryTerms, Strategy
+from tunesmith_server.domain.tuning_job import HalvingTerms, JobSpec, RetryTerms, Strategy
 from tunesmith_server.domain.validation import check_constraints
 
 ACCOUNT = Account(region="lab", account_id="123456789012")
@@ -270,3 +276,62 @@ def test_an_arn_of_an_algorithm_is_shown_as_it_was_given() -> None:
 def test_what_describe_shows_breaks_no_constraint() -> None:
     for request in (create_request(), minimal_request(), grid_request()):
         assert check_constraints(filled_request(spec_of(request), SITE)) == ()
+
+
+# --- Hyperband ----------------------------------------------------------------------------
+
+
+def hyperband_request(*, least: int = 0, most: int = 0) -> CreateRequest:
+    request = create_request()
+    config = request.hyper_parameter_tuning_job_config
+    config.strategy = HYPERBAND
+    if least:
+        config.strategy_config.hyperband_strategy_config.min_resource = least
+    if most:
+        config.strategy_config.hyperband_strategy_config.max_resource = most
+    return request
+
+
+def tune_epochs(request: CreateRequest) -> None:
+    ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
+    ranges.integer_parameter_ranges.add(name="epochs", min_value="10", max_value="90")
+
+
+def halving_of(request: CreateRequest) -> HalvingTerms | None:
+    return spec_of(request).definition.halving_terms
+
+
+def test_hyperbands_resources_are_read_or_taken_from_the_epochs() -> None:
+    assert halving_of(create_request()) is None
+    assert halving_of(hyperband_request(least=2, most=81)) == HalvingTerms(
+        min_resource=2, max_resource=81
+    )
+    static = hyperband_request()
+    static.training_job_definition.static_hyper_parameters["num_epochs"] = "30"
+    assert halving_of(static) == HalvingTerms(min_resource=None, max_resource=30)
+    tuned = hyperband_request()
+    tune_epochs(tuned)
+    terms = halving_of(tuned)
+    assert terms == HalvingTerms(min_resource=None, max_resource=90, schedule="epochs")
+    assert terms.full_resource({"epochs": "45"}) == 45
+    bounded = hyperband_request(most=20)
+    tune_epochs(bounded)
+    terms = halving_of(bounded)
+    assert terms is not None
+    assert [terms.full_resource({"epochs": text}) for text in ("10", "45")] == [10, 20]
+
+
+@pytest.mark.parametrize("epochs", ["", "many", "0", "20001"])
+def test_hyperband_needs_a_full_resource_that_can_be(epochs: str) -> None:
+    request = hyperband_request()
+    if epochs:
+        request.training_job_definition.static_hyper_parameters["epochs"] = epochs
+    with pytest.raises(InvalidRequest, match="MaxResource"):
+        spec_of(request)
+
+
+def test_describe_shows_the_full_resource_of_hyperband() -> None:
+    request = hyperband_request()
+    request.training_job_definition.static_hyper_parameters["epochs"] = "30"
+    config = filled_request(spec_of(request), SITE).hyper_parameter_tuning_job_config
+    assert config.strategy_config.hyperband_strategy_config.max_resource == 30

@@ -13,7 +13,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.server.domain.create_requests import (
-    HYPERBAND,
     SITE,
     CreateRequest,
     add_channel,
@@ -44,15 +43,12 @@ def test_everything_wrong_is_told_at_once() -> None:
     request = create_request()
     config = request.hyper_parameter_tuning_job_config
     request.hyper_parameter_tuning_job_name = "a_b"
-    config.strategy = HYPERBAND
-    request.training_job_definition.static_hyper_parameters["epochs"] = "9"
     config.resource_limits.max_parallel_training_jobs = 0
     config.parameter_ranges.integer_parameter_ranges[0].min_value = "20"
     request.training_job_definition.algorithm_specification.algorithm_name = "forest"
     request.training_job_definition.enable_network_isolation = True
     assert [(each.path, each.rule) for each in violations(request)] == [
         ("HyperParameterTuningJobName", "string.pattern"),
-        ("HyperParameterTuningJobConfig.Strategy", "unserved"),
         (
             "HyperParameterTuningJobConfig.ResourceLimits.MaxParallelTrainingJobs",
             "required",

@@ -273,12 +273,22 @@ def test_grid_is_served() -> None:
     validate_create(grid_request(), site=SITE)
 
 
-def test_a_refusal_says_what_is_served() -> None:
+def test_hyperband_is_served() -> None:
     request = create_request()
     set_strategy(request, HYPERBAND)
+    config = request.hyper_parameter_tuning_job_config
+    config.strategy_config.hyperband_strategy_config.max_resource = 81
+    validate_create(request, site=SITE)
+
+
+def test_a_refusal_says_what_is_served() -> None:
+    request = create_request()
+    definition(
+        request
+    ).algorithm_specification.training_input_mode = definition_pb.TRAINING_INPUT_MODE_PIPE
     assert check_served(request)[0].message == (
-        "Strategy Hyperband is not served by this release: training jobs are not stopped for "
-        "falling behind others yet; Bayesian, Random and Grid work"
+        "TrainingInputMode Pipe is not served by this release: channels are not streamed yet; "
+        "File works"
     )
 
 
