@@ -69,7 +69,10 @@ def has_converged(
     """
     before = results[: len(results) - max(1, len(results) // PART)]
     threshold = math.log(IMPROVEMENT / min(max(remaining, 1), HORIZON))
-    return all(_log_gain(space, part, goal, backend) < threshold for part in (before, results))
+    gain = _log_gain(space, results, goal, backend)
+    if gain == -math.inf:
+        return True  # nothing is left
+    return gain < threshold and _log_gain(space, before, goal, backend) < threshold
 
 
 def _log_gain(
@@ -78,9 +81,14 @@ def _log_gain(
     goal: Goal,
     backend: Backend | None,
 ) -> float:
-    """Give what the most promising trial is expected to gain, as a share of the best value: ln."""
+    """Give what the most promising trial is expected to gain, as a share of the best value: ln.
+
+    Infinite: there is nothing to tell it from. Minus infinity: no configuration is left.
+    """
     optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
     if len(results) > MOST:
+        for configuration, _ in results:
+            optimizer.abandon(configuration)
         y = np.array([minimised(value, goal) for _, value in results])
         results = [results[index] for index in telling(y, MOST)]
     for configuration, value in results:
