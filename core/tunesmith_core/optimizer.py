@@ -100,13 +100,15 @@ class _View:
 
     @property
     def evidence(self) -> float:
-        """Tell how well each of the search's own results is predicted from all else."""
-        return float(self.predictor.left_out()[self.model.space.earlier :].sum())
+        """Tell how well the search's own results are predicted from all else, in their own unit."""
+        own = slice(self.model.space.earlier, None)
+        unit = math.log(max(float(self.y[own].std()), 1e-300))
+        return float((self.predictor.left_out()[own] + unit).sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ranking:
-    """Hold points (m, d') of a model, best first, and what scores them, by units of the warped."""
+    """Hold points (m, d') of a model, best first, what scores them, and in which unit."""
 
     space: ModelSpace
     points: F64
@@ -318,10 +320,7 @@ class Optimizer:
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
     ) -> _Ranking:
-        """Give points (m, d'), those that promise most to improve on ``best`` first.
-
-        Where ``best`` is left out, on what this search expects of its own best one.
-        """
+        """Rank points (m, d') by what they promise over ``best``; absent: over what is expected."""
         view = self._view(growth)
         space, posterior, predictor = view.model.space, view.posterior, view.predictor
         x, y = view.x, view.y
