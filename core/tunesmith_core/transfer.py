@@ -45,7 +45,8 @@ class Experience:
 
     Attributes:
         searches: The results of each, whose configurations have the parameters of the space and the
-            ``extra`` ones. Results outside their ranges are passed over.
+            ``extra`` ones. Results outside their ranges are passed over, and so are searches whose
+            values are all equal.
         extra: Parameters that earlier searches had and the space has not; what their ranges leave out
             is passed over.
         fixed: The value that each of these has now, inside its range.
@@ -166,6 +167,8 @@ def _encoded(
             continue  # it lies outside, where this search does not look
         values.append(minimised(value, goal))
     x, y = np.array(points).reshape(len(points), space.dimensions), np.array(values)
+    if len(y) > 1 and y.min() == y.max():
+        return x[:0], y[:0]  # the same everywhere: it does not say where to look
     chosen: NDArray[np.intp] = np.arange(len(y))
     if len(y) > count:
         chosen = telling(y, count)
