@@ -72,23 +72,25 @@ def slope_of(values: F64, y: F64) -> float:
         y: (n,) the same, warped.
 
     Returns:
-        At least 0; 0 where all values are equal, or lie too far apart for float64.
+        At least 0, and finite; 0 where all values are equal, or too close for float64 to tell.
 
     Cost: n operations.
     """
     finite = ~np.isnan(values)
     v, w = values[finite], y[finite]
-    if not len(v):
+    scale = float(np.abs(v).max()) if len(v) else 0.0
+    if scale == 0.0:
         return 0.0
+    # Scaled first: the distance between two float64 may be infinite.
+    v = v / scale
     best = int(np.argmin(v))
     other = int(np.argmax(np.where(v <= np.median(v), v, -np.inf)))
     if v[other] == v[best]:
         other = int(np.argmax(v))
-    scale = float(np.abs(v).max())
-    distance = float(v[other] / scale - v[best] / scale) if scale else 0.0
-    if distance == 0.0:
+    if v[other] == v[best]:
         return 0.0
-    return float(w[other] - w[best]) / distance / scale
+    slope = float(w[other] - w[best]) / float(v[other] - v[best]) / scale
+    return slope if math.isfinite(slope) else 0.0
 
 
 def telling(y: F64, count: int) -> NDArray[np.intp]:

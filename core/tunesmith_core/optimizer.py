@@ -34,6 +34,9 @@ from tunesmith_core.transfer import Experience, ModelSpace
 _FINALISTS = 16
 """So many points that a narrowed predictor liked best are judged by the whole one."""
 
+_FAR = 1e100
+"""In units of the warped objective: no more is told apart, and squares of it are finite."""
+
 _Row = tuple[ParameterValue, ...]
 
 
@@ -81,23 +84,36 @@ class _Model:
         values = np.concatenate([self.space.values, values])
         posterior = self.surrogate.follow(x, values, growth=growth)
         y = self.space.warped(values)
-        return _View(self, x, y, posterior, posterior.condition(y))
+        return _View(self, x, values, y, posterior, posterior.condition(y))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """Hold what a model says: its points (n, d'), their warped values (n,), and predictions."""
+    """Hold what a model says: its points (n, d'), their values (n,), warped too, and predictions."""
 
     model: _Model
     x: F64
+    values: F64
     y: F64
     posterior: Posterior
     predictor: Predictor
 
     @property
     def evidence(self) -> float:
-        """Tell how well each of the search's own results is predicted from all else."""
-        return float(self.predictor.left_out()[self.model.space.earlier :].sum())
+        """Tell how well the search's own results are predicted from all else, in their own unit."""
+        own = slice(self.model.space.earlier, None)
+        unit = math.log(max(float(self.y[own].std()), 1e-300))
+        return float((self.predictor.left_out()[own] + unit).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ranking:
+    """Hold points (m, d') of a model, best first, what scores them, and in which unit."""
+
+    space: ModelSpace
+    points: F64
+    search: Search
+    slope: float
 
 
 class Optimizer:
@@ -257,13 +273,14 @@ class Optimizer:
 
         Cost: that of `ask`.
         """
-        if not self._has_value:
+        if not (np.isfinite(self._values).any() or (self._has_value and self._model_space.trusts)):
             return Promise(configuration=self._unknown(), log_gain=-math.inf)
         with on_one_thread():
-            points, log_gain = self._promising(growth, best=best, slope=slope)
-        configuration = self._first_unknown(points)
-        if configuration is None:
-            return Promise(configuration=self._unknown(), log_gain=-math.inf)
+            ranking = self._promising(growth, best=best, slope=slope)
+            configuration = self._first_unknown(ranking.points)
+            # Of this one: a point that promises more may be known already.
+            point = ranking.space.embedded(to_unit(self.space, [configuration]))
+            log_gain = float(ranking.search.scores(point)[0]) - math.log(ranking.slope or 1.0)
         return Promise(configuration=configuration, log_gain=log_gain)
 
     @property
@@ -290,9 +307,7 @@ class Optimizer:
         if quasi_random or self._is_starting or not self._has_value:
             return self._unknown()
         with on_one_thread():
-            points, _ = self._promising(growth)
-        configuration = self._first_unknown(points)
-        return self._unknown() if configuration is None else configuration
+            return self._first_unknown(self._promising(growth).points)
 
     @property
     def _is_starting(self) -> bool:
@@ -304,12 +319,8 @@ class Optimizer:
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
-    ) -> tuple[F64, float]:
-        """Give points (m, d'), those that promise most first, and what the first one does.
-
-        The latter is the logarithm of the acquisition, in units of the objective, for an
-        improvement on ``best``; of the warped one where that is left out.
-        """
+    ) -> _Ranking:
+        """Rank points (m, d') by what they promise over ``best``; absent: over what is expected."""
         view = self._view(growth)
         space, posterior, predictor = view.model.space, view.posterior, view.predictor
         x, y = view.x, view.y
@@ -321,12 +332,13 @@ class Optimizer:
             fitted[before] = predictor.mean(incumbents[before])
         order = np.argsort(fitted, kind="stable")
         incumbents = incumbents[order]
-        own_fitted = fitted[space.earlier :]
-        at_stake = own_fitted if len(own_fitted) and not space.trusts else fitted
-        target = float(at_stake.min())
+        # Of the same objective all values are at stake.
+        start = 0 if space.trusts or not self._values else space.earlier
+        target = float(fitted[start:].min())
         if best is not None:
-            slope = slope_of(self.values, y[space.earlier :]) or slope
-            target += slope * (best - float(np.nanmin(self._values)))
+            slope = slope_of(view.values[start:], y[start:]) or slope
+            shift = slope * (best - float(np.nanmin(view.values[start:])))
+            target += min(max(shift, -_FAR), _FAR)
         if self._pending:
             # As if they had come out as expected: the mean stays, the variance shrinks.
             # Source: Ginsbourger, Le Riche & Carraro 2010, "kriging believer".
@@ -343,22 +355,20 @@ class Optimizer:
         if narrowed is not predictor:
             search = Search(predictor, space.lattice, target, settings)
             points = search.best_first(points[:_FINALISTS])
-        if best is None:
-            return points, 0.0
-        return points, float(search.scores(points[:1])[0]) - math.log(slope or 1.0)
+        return _Ranking(space, points, search, slope)
 
-    def _first_unknown(self, points: F64) -> Configuration | None:
+    def _first_unknown(self, points: F64) -> Configuration:
         for point in self._model_space.searched(points):
             (configuration,) = from_unit(self.space, point[None])
             if self._row(configuration) not in self._known:
                 return configuration
-        return None
+        return self._unknown()
 
     def _view(self, growth: int | None) -> _View:
         """Give what the model says that explains this search's own results best."""
         own = np.array(self._x).reshape(len(self._x), self.space.dimensions)
         views = [model.view(own, self.values, growth) for model in self._models()]
-        if len(views) == 1 or len(own) < self._settings.initial:
+        if len(views) == 1 or np.isfinite(self._values).sum() < self._settings.initial:
             return views[0]
         return max(views, key=lambda view: view.evidence)
 

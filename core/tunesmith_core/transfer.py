@@ -45,7 +45,8 @@ class Experience:
 
     Attributes:
         searches: The results of each, whose configurations have the parameters of the space and the
-            ``extra`` ones. Results outside their ranges are passed over.
+            ``extra`` ones. Results outside their ranges are passed over, and so are searches whose
+            values are all equal.
         extra: Parameters that earlier searches had and the space has not; what their ranges leave out
             is passed over.
         fixed: The value that each of these has now, inside its range.
@@ -80,15 +81,22 @@ class ModelSpace:
         self.space = space
         self._same_objective = experience is not None and experience.same_objective
         self._bounds: list[int] = [0]
+        self.layout: Layout = layout_of(space)
+        self.lattice = Lattice(space)
+        self._rest: F64 = np.empty(0)
+        self.x, self.values = np.empty((0, space.dimensions)), np.empty(0)
         if experience is None or not experience.searches:
-            self.layout: Layout = layout_of(space)
-            self.lattice = Lattice(space)
-            self._rest: F64 = np.empty(0)
-            self.x, self.values = np.empty((0, space.dimensions)), np.empty(0)
             return
         known = SearchSpace((*space.parameters, *experience.extra))
         (fixed,) = to_unit(SearchSpace(experience.extra), [experience.fixed])
-        tasks = len(experience.searches) + 1
+        count = MAX_EARLIER // max(1, len(experience.searches))
+        searches = [_encoded(known, each, goal, count=count) for each in experience.searches]
+        if any(len(values) for _, values in searches):
+            self._learn(known, fixed, searches)
+
+    def _learn(self, known: SearchSpace, fixed: F64, searches: Sequence[tuple[F64, F64]]) -> None:
+        """Take in points and values of earlier searches, at least one."""
+        space, tasks = self.space, len(searches) + 1
         self._rest = np.append(fixed, _place(0, tasks))
         pinned = {space.dimensions + j: float(u) for j, u in enumerate(self._rest)}
         whole = SearchSpace((*known.parameters, _task_of(known, tasks)))
@@ -101,15 +109,12 @@ class ModelSpace:
             task_ls=SAME_TASK_LS if self._same_objective else OTHER_TASK_LS,
         )
         self.lattice = Lattice(whole, pinned)
-        blocks, values = [], []
-        for task, results in enumerate(experience.searches, start=1):
-            block, of_block = _encoded(
-                known, results, goal, count=MAX_EARLIER // len(experience.searches)
-            )
+        blocks = []
+        for task, (block, values) in enumerate(searches, start=1):
             blocks.append(np.column_stack([block, np.full(len(block), _place(task, tasks))]))
-            values.append(of_block)
-            self._bounds.append(self._bounds[-1] + len(of_block))
-        self.x, self.values = np.concatenate(blocks), np.concatenate(values)
+            self._bounds.append(self._bounds[-1] + len(values))
+        self.x = np.concatenate(blocks)
+        self.values = np.concatenate([values for _, values in searches])
 
     @property
     def earlier(self) -> int:
@@ -162,6 +167,8 @@ def _encoded(
             continue  # it lies outside, where this search does not look
         values.append(minimised(value, goal))
     x, y = np.array(points).reshape(len(points), space.dimensions), np.array(values)
+    if len(y) > 1 and y.min() == y.max():
+        return x[:0], y[:0]  # the same everywhere: it does not say where to look
     chosen: NDArray[np.intp] = np.arange(len(y))
     if len(y) > count:
         chosen = telling(y, count)

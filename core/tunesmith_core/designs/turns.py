@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tunesmith_core.designs.design import Design, check_index
 from tunesmith_core.errors import SpaceExhausted
-from tunesmith_core.randomness import Stream, keyed_generator
+from tunesmith_core.randomness import Stream, check_seed, keyed_generator
 from tunesmith_core.space.ranges import Configuration
 
 
@@ -25,6 +25,7 @@ class Turns:
     """
 
     def __init__(self, designs: Sequence[Design], seed: int) -> None:
+        check_seed(seed)
         self._designs = designs
         self._seed = seed
         self._given = [0] * len(designs)

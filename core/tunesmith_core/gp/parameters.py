@@ -63,10 +63,15 @@ def layout_of(space: SearchSpace) -> Layout:
     """Read the layout off a search space: numeric coordinates with more than two values warp."""
     parameters = space.parameters
     categorical = np.array([isinstance(p, Categorical) for p in parameters], dtype=np.bool_)
-    free = np.array([p.cardinality is None or p.cardinality > MIN_WARPED for p in parameters])
-    auto = [not isinstance(p, Categorical) and p.scaling is Scaling.AUTO for p in parameters]
+    free = np.array(
+        [p.cardinality is None or p.cardinality > MIN_WARPED for p in parameters], dtype=np.bool_
+    )
+    auto = np.array(
+        [not isinstance(p, Categorical) and p.scaling is Scaling.AUTO for p in parameters],
+        dtype=np.bool_,
+    )
     warped = np.flatnonzero(~categorical & free)
-    return Layout(categorical=categorical, warped=warped, unscaled=np.array(auto)[warped])
+    return Layout(categorical=categorical, warped=warped, unscaled=auto[warped])
 
 
 def pack(layout: Layout, values: Hyperparameters) -> F64:

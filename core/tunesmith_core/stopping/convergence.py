@@ -86,7 +86,10 @@ def has_converged(
     """
     before = results[: len(results) - max(1, len(results) // PART)]
     threshold = math.log(IMPROVEMENT / min(max(remaining, 1), HORIZON))
-    return all(_log_gain(spaces, part, goal, backend) < threshold for part in (before, results))
+    gain = _log_gain(spaces, results, goal, backend)
+    if gain == -math.inf:
+        return True  # nothing is left
+    return gain < threshold and _log_gain(spaces, before, goal, backend) < threshold
 
 
 def _log_gain(
@@ -95,11 +98,14 @@ def _log_gain(
     goal: Goal,
     backend: Backend | None,
 ) -> float:
-    """Give what the most promising trial is expected to gain, as a share of the best value: ln."""
+    """Give what the most promising trial is expected to gain, as a share of the best value: ln.
+
+    Infinite: there is nothing to tell it from. Minus infinity: no configuration is left.
+    """
     values = np.array([minimised(each.value, goal) for each in results])
+    chosen = set(range(len(values)))
     if len(values) > MOST:
-        chosen = telling(values, MOST)
-        results, values = [results[index] for index in chosen], values[chosen]
+        chosen = set(telling(values, MOST).tolist())
     finite = values[np.isfinite(values)]
     if len(finite) < FIRST or finite.min() == finite.max():
         return math.inf
@@ -107,9 +113,13 @@ def _log_gain(
     gain = -math.inf
     for name, space in spaces.items():
         optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
-        for each in results:
-            if each.definition == name:
+        for place, each in enumerate(results):
+            if each.definition != name:
+                continue
+            if place in chosen:
                 optimizer.tell(each.configuration, each.value)
+            else:
+                optimizer.abandon(each.configuration)  # known, and of no more weight
         with contextlib.suppress(SpaceExhausted):
             gain = max(gain, optimizer.promise(best=best, slope=slope, growth=1).log_gain)
     return gain - math.log(abs(best)) if best else math.inf

@@ -126,3 +126,49 @@ def test_only_ordered_parameters_with_many_values_move_smoothly() -> None:
         if is_smooth
     }
     assert smooth == {"real", "decades", "many", "many_log"}
+
+
+PINNED = {1: 0.37, 4: 0.9, 7: 0.123, 9: 0.31, 10: 0.5}
+"""A real coordinate, a few integers, many, and both categorical ones; none where it would snap to."""
+
+FREE = np.array([j not in PINNED for j in range(D)])
+
+
+@settings(deadline=None)
+@given(st.lists(rows, min_size=1, max_size=5), st.integers(0, 99))
+def test_pinned_coordinates_stay_where_they_are_and_the_others_know_nothing_of_it(
+    several: list[list[float]], seed: int
+) -> None:
+    x = np.array(several)
+    lattice = Lattice(SPACE, PINNED)
+    for moved in (lattice.snap(x), lattice.pinned(x)):
+        assert (moved[:, ~FREE] == [PINNED[j] for j in sorted(PINNED)]).all()
+    assert (lattice.snap(x)[:, FREE] == snap(x)[:, FREE]).all()
+    assert (lattice.pinned(x)[:, FREE] == x[:, FREE]).all()
+    (point, *_) = lattice.snap(x)
+    around = lattice.neighbours(point, np.random.default_rng(seed))
+    assert len(around)
+    assert ((around != point).sum(axis=1) == 1).all()
+    assert (around[:, ~FREE] == point[~FREE]).all()
+    # Those that are searched have all the neighbours that they have without.
+    few = [j for j in np.flatnonzero(FREE) if SPACE.parameters[j].name in {"bit", "few_log"}]
+    plain = Lattice(SPACE).neighbours(snap(x)[0], np.random.default_rng(seed))
+    for j in few:
+        assert set(around[:, j]) == set(plain[:, j])
+
+
+def test_pinning_changes_nothing_that_it_is_given_and_nothing_pinned_moves_smoothly() -> None:
+    x = np.random.default_rng(1).random((4, D))
+    before = x.copy()
+    lattice = Lattice(SPACE, PINNED)
+    lattice.pinned(x)
+    assert (x == before).all()
+    assert not lattice.smooth[~FREE].any()
+    assert (lattice.smooth[FREE] == Lattice(SPACE).smooth[FREE]).all()
+
+
+def test_with_everything_pinned_there_is_one_point() -> None:
+    lattice = Lattice(SPACE, dict.fromkeys(range(D), 0.25))
+    x = lattice.snap(np.random.default_rng(1).random((4, D)))
+    assert (x == 0.25).all()
+    assert lattice.neighbours(x[0], np.random.default_rng(0)).shape == (0, D)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
@@ -167,6 +168,36 @@ def test_fitted_values_are_the_means_at_the_observations(
     given = problem(shape, seed=9)
     predictor = posterior_of(given, backend).condition(given.y)
     assert predictor.fitted(given.y) == pytest.approx(predictor.mean(given.x), abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0] <= 24], ids=str)
+@pytest.mark.parametrize("variance", [None, 2.5])
+def test_a_value_left_out_is_as_likely_as_it_is_to_those_who_never_saw_it(
+    backend: Backend, shape: tuple[int, int, int], variance: float | None
+) -> None:
+    given = problem(shape, seed=12)
+    predictor = posterior_of(given, backend).condition(given.y, variance=variance)
+    likely = []
+    for left_out in range(len(given.y)):
+        others = np.arange(len(given.y)) != left_out
+        posterior = Posterior(backend, given.layout, given.values, given.x[others], capacity=1)
+        # All else is as before: what is left out is a value, and no opinion of the variance.
+        blind = posterior.condition(given.y[others], variance=predictor.variance)
+        mean, deviation = blind.predict(given.x[[left_out]])
+        spread = np.sqrt(deviation[0] ** 2 + predictor.variance * given.values.noise)
+        likely.append(norm.logpdf(given.y[left_out], mean[0], spread))
+    assert predictor.left_out() == pytest.approx(np.array(likely), rel=1e-6, abs=1e-8)
+
+
+def test_a_value_that_fits_its_neighbours_is_likelier_than_one_that_does_not(
+    backend: Backend,
+) -> None:
+    given = problem((40, 6, 0), seed=13)
+    given.y[:] = given.x.sum(axis=1) - 3
+    fitting = posterior_of(given, backend).condition(given.y, variance=1.0).left_out()
+    given.y[7] += 4
+    odd = posterior_of(given, backend).condition(given.y, variance=1.0).left_out()
+    assert odd[7] < fitting[7] - 10
 
 
 @pytest.mark.parametrize("noise", [1e-7, 1e-18, 1e-30])

@@ -1,5 +1,7 @@
 """The prior against scipy's normal distributions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -16,6 +18,7 @@ SETTINGS = PriorSettings(
     ls_deviation=0.6,
     categorical_ls_deviation=0.9,
     warp_deviation=0.4,
+    task_ls_deviation=0.75,
     noise_deviation=1.7,
 )
 
@@ -32,25 +35,57 @@ def exact_log_density(theta: F64, mean: F64, layout: Layout) -> float:
         ]
     )
     covariance = np.diag(variance)
-    covariance[:d, :d] += SETTINGS.ls_common**2 * (categorical[:, None] == categorical)
+    sort = np.where(np.arange(d) == layout.task, 2, categorical)
+    covariance[:d, :d] += SETTINGS.ls_common**2 * (sort[:, None] == sort)
+    if layout.task >= 0:
+        covariance[layout.task, layout.task] = SETTINGS.task_ls_deviation**2
     return float(multivariate_normal(mean, covariance).logpdf(theta))
 
 
+def with_task(layout: Layout) -> Layout:
+    """Let the last categorical coordinate say which search a result is from."""
+    return dataclasses.replace(
+        layout, task=int(np.flatnonzero(layout.categorical)[-1]), task_ls=3.0
+    )
+
+
+@pytest.mark.parametrize("has_task", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_density_is_that_of_a_normal_with_a_share_in_common(
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int], *, has_task: bool
 ) -> None:
+    if has_task and not shape[2]:
+        shape = (*shape[:2], 1)
     given = problem(shape, seed=1)
-    prior = prior_of(given.layout, SETTINGS)
-    at_mean = exact_log_density(prior.mean, prior.mean, given.layout)
+    layout = with_task(given.layout) if has_task else given.layout
+    prior = prior_of(layout, SETTINGS)
+    at_mean = exact_log_density(prior.mean, prior.mean, layout)
     assert prior.log_density(prior.mean)[0] == 0
     for seed in range(3):
         theta = prior.mean + np.random.default_rng(seed).standard_normal(len(prior.mean))
         value, gradient = prior.log_density(theta)
-        exact = exact_log_density(theta, prior.mean, given.layout) - at_mean
+        exact = exact_log_density(theta, prior.mean, layout) - at_mean
         assert value == pytest.approx(exact, rel=1e-10)
         difference = naive.central_difference(lambda t: prior.log_density(t)[0], theta, 1e-4)
         assert gradient == pytest.approx(difference, rel=1e-7, abs=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (24, 12, 5), (8, 4, 2), (2, 2, 1)], ids=str)
+def test_the_task_has_a_length_scale_of_its_own_that_others_know_nothing_of(
+    shape: tuple[int, int, int],
+) -> None:
+    layout = with_task(problem(shape, seed=1).layout)
+    prior = prior_of(layout, SETTINGS)
+    assert np.exp(prior.mean[layout.task]) == pytest.approx(3.0)
+    others = np.delete(np.arange(layout.size), layout.task)
+    there = prior.mean + np.random.default_rng(0).standard_normal(layout.size)
+    moved = there.copy()
+    moved[layout.task] += 1.3
+    assert (prior.log_density(moved)[1][others] == prior.log_density(there)[1][others]).all()
+    moved = there.copy()
+    moved[others] -= 0.7
+    task = layout.task
+    assert prior.log_density(moved)[1][task] == prior.log_density(there)[1][task]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
