@@ -85,7 +85,7 @@ class ModelSpace:
         self.lattice = Lattice(space)
         self._rest: F64 = np.empty(0)
         self.x, self.values = np.empty((0, space.dimensions)), np.empty(0)
-        if experience is None:
+        if experience is None or not experience.searches:
             return
         known = SearchSpace((*space.parameters, *experience.extra))
         (fixed,) = to_unit(SearchSpace(experience.extra), [experience.fixed])

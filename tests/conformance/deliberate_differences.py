@@ -92,6 +92,11 @@ DELIBERATE_DIFFERENCES = (
         reason="Extension: why a training job ended without an objective; SageMaker has the status.",
     ),
     Deliberate(
+        aspect="extra",
+        where=("DescribeTrainingJobResponse.TrainingJobDefinitionName",),
+        reason="Extension: which of several definitions it runs; SageMaker has it in the summary only.",
+    ),
+    Deliberate(
         aspect="required",
         where=(
             "AddTagsInput.Tags",

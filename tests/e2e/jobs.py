@@ -22,7 +22,8 @@ MAXIMIZE: Final = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 # Without site packages an interpreter starts in some ten milliseconds.
 PYTHON: Final = (sys.executable, "-I", "-S", "-u")
 
-_BEGIN: Final = """
+#: How each of these scripts begins.
+BEGIN: Final = """
 import json, os, sys, time
 base = os.environ["SAGEMAKER_BASE_DIR"]
 with open(base + "/input/config/hyperparameters.json") as file:
@@ -31,7 +32,7 @@ with open(base + "/input/config/hyperparameters.json") as file:
 
 #: Emits three losses and an objective that is least at x = 0.3, and leaves a model.
 QUADRATIC: Final = (
-    _BEGIN
+    BEGIN
     + """
 x = float(parameters["x"])
 for epoch in range(3):
@@ -46,7 +47,7 @@ with open(base + "/output/data/notes.txt", "w") as file:
 
 #: Fails where ``outcome`` says so.
 FAILING: Final = (
-    _BEGIN
+    BEGIN
     + """
 print("objective=1.0;")
 if parameters["outcome"] == "bad":
@@ -58,7 +59,7 @@ if parameters["outcome"] == "bad":
 
 #: Says that it runs, then goes on until it is told to end.
 ENDLESS: Final = (
-    _BEGIN
+    BEGIN
     + """
 print("objective=0.5;")
 time.sleep(600)
@@ -67,7 +68,7 @@ time.sleep(600)
 
 #: Goes on until the file ``gate`` is there; a second start of a trial would leave a second line.
 GATED: Final = (
-    _BEGIN
+    BEGIN
     + """
 with open(parameters["starts"], "a") as file:
     file.write(os.environ["TRAINING_JOB_NAME"] + chr(10))
@@ -79,7 +80,7 @@ while not os.path.exists(parameters["gate"]):
 
 #: The first two to start are done at once; whoever starts later does worse, and without end.
 WORSENING: Final = (
-    _BEGIN
+    BEGIN
     + """
 with open(parameters["starts"], "a") as file:
     file.write(os.environ["TRAINING_JOB_NAME"] + chr(10))
@@ -93,7 +94,7 @@ if is_late:
 
 #: Says at its first start that it may pass, is killed at its second, and is done at its third.
 PASSING: Final = (
-    _BEGIN
+    BEGIN
     + """
 with open(parameters["starts"], "a") as file:
     file.write(os.environ["TRAINING_JOB_NAME"] + chr(10))
@@ -109,7 +110,7 @@ if start == 2:
 
 #: Emits values that tell trial, metric and step, and at its end leaves one line in ``ends``.
 COUNTED: Final = (
-    _BEGIN
+    BEGIN
     + """
 x = float(parameters["x"])
 for step in range(1, 6):

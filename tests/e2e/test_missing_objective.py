@@ -22,7 +22,7 @@ print("objective: 0.5")
 print("bye")
 """
 EACH_ITS_WAY = (
-    jobs._BEGIN
+    jobs.BEGIN
     + """
 way = parameters["way"]
 if way == "fails":

@@ -93,6 +93,8 @@ class Decisions:
         criterion = job.closing and job.closing.criterion
         assert criterion is not Criterion.TARGET or is_reached
         assert criterion is not Criterion.NOT_IMPROVING or is_late
+        is_found = job.converged_at is not None
+        assert not self.state.goes_on or not (is_found and spec.criteria.on_convergence)
 
 
 def counted_not_improving(ended: Iterable[Trial], goal: Goal) -> Iterator[int]:
@@ -126,6 +128,7 @@ def check_change(before: JobState, after: JobState) -> None:
             assert trial.modified_at >= known.modified_at
             assert trial.stop_requested or not known.stop_requested
             assert trial.parameters == known.parameters
+            assert trial.definition_name == known.definition_name
 
 
 def check_news(before: JobState, after: JobState, effects: Iterable[fx.Effect]) -> None:
@@ -173,7 +176,7 @@ def best_of(ended: Iterable[Trial], goal: Goal) -> Trial | None:
 
 
 def _check_measurements(store: MemoryStore, trial: Trial, spec: JobSpec) -> None:
-    metric_name = spec.definition.metric_name
+    metric_name = spec.definition_of(trial).metric_name
     kept: dict[str, list[float]] = {}
     steps: dict[str, int] = {}
     for saved in store.measurements.get(trial.name, ()):

@@ -62,6 +62,8 @@ def possible_events(state: JobState) -> Iterator[ev.Event]:
         yield from _asks(state)
     if state.job.status is TuningJobStatus.IN_PROGRESS:
         yield ev.JobStopRequested()
+    if state.goes_on:
+        yield ev.ConvergenceDetected()
     if state.deadline is not None:
         yield ev.DeadlinePassed()
     if state.suggestions_wanted:

@@ -28,6 +28,7 @@ class _Attempt:
 
     trial_name: str
     lease_token: int
+    metric_name: str
     run: Run
     rng: np.random.Generator
     reports: list[ev.TrialReported] = field(default_factory=list)
@@ -53,7 +54,7 @@ class SimulatedRunner:
         instance_id: str,
         name: str,
         slots: int,
-        metric_name: str,
+        metric_of: Callable[[Trial], str],
         program: Program,
         seed: int,
         max_stop_s: float,
@@ -63,7 +64,7 @@ class SimulatedRunner:
         self.instance_id, self.name, self.slots = instance_id, name, slots
         self.is_draining = False
         self.is_lost = False
-        self._metric_name = metric_name
+        self._metric_of = metric_of
         self._program = program
         self._seed = seed
         self._max_stop_s = max_stop_s
@@ -82,7 +83,13 @@ class SimulatedRunner:
         key = np.random.SeedSequence([self._seed, trial.index, trial.lease_token])
         rng = np.random.Generator(np.random.Philox(key))
         run = self._program(trial.parameters, rng)
-        attempt = _Attempt(trial_name=trial.name, lease_token=trial.lease_token, run=run, rng=rng)
+        attempt = _Attempt(
+            trial_name=trial.name,
+            lease_token=trial.lease_token,
+            metric_name=self._metric_of(trial),
+            run=run,
+            rng=rng,
+        )
         self._attempts[trial.name] = attempt
         if self.is_draining:
             self._end(attempt, ev.Outcome.RETURNED)
@@ -134,7 +141,7 @@ class SimulatedRunner:
         self._stage(attempt, ev.Stage.TRAINING)
         run = attempt.run
         for epoch, value in enumerate(run.values, start=1):
-            emitted = ev.MetricEmitted(metric_name=self._metric_name, value=value)
+            emitted = ev.MetricEmitted(metric_name=attempt.metric_name, value=value)
             self._later(attempt, epoch * run.epoch_s, partial(self._report, attempt, emitted))
         self._later(attempt, len(run.values) * run.epoch_s, partial(self._finish, attempt))
 

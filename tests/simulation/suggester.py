@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tunesmith_core.designs import Design, GridDesign, RandomDesign
+from tunesmith_core.designs.turns import Turns
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.space.encoding import render
 from tunesmith_server.domain.effects import Suggest
@@ -15,6 +15,7 @@ from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.tuning_job import JobSpec, Strategy
 from tunesmith_server.engine.compute_messages import Ask, Begin, Learn
 from tunesmith_server.engine.compute_worker import Searches
+from tunesmith_server.engine.suggestions import make_design
 
 
 class Suggester(Protocol):
@@ -35,21 +36,20 @@ def make_suggester(spec: JobSpec) -> Suggester:
 
 class _Design:
     def __init__(self, spec: JobSpec) -> None:
-        self._design: Design = (
-            GridDesign(spec.definition.space, spec.seed)
-            if spec.strategy is Strategy.GRID
-            else RandomDesign(spec.definition.space, spec.seed)
-        )
+        designs = [make_design(spec, definition) for definition in spec.definitions]
+        self._turns = Turns(designs, spec.seed)
+        self._names = [definition.name for definition in spec.definitions]
 
     def answer(self, ask: Suggest, _: Sequence[Outcome]) -> SuggestionsArrived:
         suggestions: list[Suggestion] = []
         for k in range(ask.first_index - 1, ask.first_index - 1 + ask.count):
             try:
-                configuration = self._design.configuration(k)
+                which, configuration = self._turns.choice(k)
             except SpaceExhausted:
                 return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=True)
             parameters = {name: render(value) for name, value in configuration.items()}
-            suggestions.append(Suggestion(parameters=parameters))
+            name = self._names[which]
+            suggestions.append(Suggestion(parameters=parameters, definition_name=name))
         return SuggestionsArrived(suggestions=tuple(suggestions), exhausted=False)
 
 
@@ -60,7 +60,7 @@ class _Model:
         self._searches = Searches(lambda: True)
         self._begin = Begin(
             job_id=1,
-            spaces={None: spec.definition.space},
+            spaces={definition.name: definition.space for definition in spec.definitions},
             seed=spec.seed,
             maximise=spec.goal.maximise,
             is_seeded=True,

@@ -149,14 +149,12 @@ class _Service:
         self.decisions.check_durable()
         taken = any(self._places.values())
         assert not (self._is_up and taken), f"places are still taken: {self._places}"
-        store = self.decisions.store
+        store, metric_of = self.decisions.store, self._metric_of
         return History(
             job=store.job,
             trials=tuple(store.trials.values()),
             measurements={
-                name: tuple(
-                    s.value for s in kept if s.metric_name == self._spec.definition.metric_name
-                )
+                name: tuple(s.value for s in kept if s.metric_name == metric_of(store.trials[name]))
                 for name, kept in store.measurements.items()
             },
             events=tuple(store.events),
@@ -165,6 +163,9 @@ class _Service:
             steps=self.decisions.steps,
             took=self.agenda.now - CREATED_AT,
         )
+
+    def _metric_of(self, trial: Trial) -> str:
+        return self._spec.definition_of(trial).metric_name
 
     # --- the engine -----------------------------------------------------------------------
 
@@ -265,7 +266,7 @@ class _Service:
             instance_id=f"{host}/{self._instances}",
             name=host,
             slots=slots,
-            metric_name=self._spec.definition.metric_name,
+            metric_of=self._metric_of,
             program=world.program,
             seed=world.seed,
             max_stop_s=world.max_stop_s,

@@ -14,14 +14,16 @@ by what the model says is left, against what would be noticed; the hundredth is 
 ``ConvergenceDetected``.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.gp.backends import Backend
-from tunesmith_core.objective import Goal, minimised, telling
+from tunesmith_core.objective import Goal, minimised, slope_of, telling, warped
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.ranges import Configuration, SearchSpace
 
@@ -41,9 +43,24 @@ MOST = 400
 """So many results are looked at, at most: the best, and some of the rest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Hold what came of a configuration of a definition's search space.
+
+    Attributes:
+        definition: The definition's name, None for one without.
+        configuration: The configuration.
+        value: The objective; None is a failure.
+    """
+
+    definition: str | None = None
+    configuration: Configuration
+    value: float | None
+
+
 def has_converged(
-    space: SearchSpace,
-    results: Sequence[tuple[Configuration, float | None]],
+    spaces: Mapping[str | None, SearchSpace],
+    results: Sequence[Result],
     goal: Goal,
     *,
     remaining: int,
@@ -52,32 +69,32 @@ def has_converged(
     """Tell whether a search has converged; a function of its arguments alone.
 
     Args:
-        space: What is searched.
-        results: Configurations of it and what came of them, in order; None is a failure.
+        spaces: What is searched, by definition.
+        results: What came of it, in order.
         goal: Which way values are better.
         remaining: How many trials are to come, at least 1.
         backend: Who does the array work; compiled kernels when absent.
 
     Returns:
         False while there are fewer than 10 values, or all are equal: then there is no scale on
-        which an improvement could be small.
+        which an improvement could be small. A definition without a value promises nothing.
 
     Raises:
-        SpaceError: A configuration is not one of the space.
+        SpaceError: A configuration is not one of its space.
 
-    Cost: two fits, and two searches of the acquisition, of `Optimizer.ask`.
+    Cost: for each definition two fits, and two searches of the acquisition, of `Optimizer.ask`.
     """
     before = results[: len(results) - max(1, len(results) // PART)]
     threshold = math.log(IMPROVEMENT / min(max(remaining, 1), HORIZON))
-    gain = _log_gain(space, results, goal, backend)
+    gain = _log_gain(spaces, results, goal, backend)
     if gain == -math.inf:
         return True  # nothing is left
-    return gain < threshold and _log_gain(space, before, goal, backend) < threshold
+    return gain < threshold and _log_gain(spaces, before, goal, backend) < threshold
 
 
 def _log_gain(
-    space: SearchSpace,
-    results: Sequence[tuple[Configuration, float | None]],
+    spaces: Mapping[str | None, SearchSpace],
+    results: Sequence[Result],
     goal: Goal,
     backend: Backend | None,
 ) -> float:
@@ -85,20 +102,24 @@ def _log_gain(
 
     Infinite: there is nothing to tell it from. Minus infinity: no configuration is left.
     """
-    optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
-    if len(results) > MOST:
-        for configuration, _ in results:
-            optimizer.abandon(configuration)
-        y = np.array([minimised(value, goal) for _, value in results])
-        results = [results[index] for index in telling(y, MOST)]
-    for configuration, value in results:
-        optimizer.tell(configuration, value)
-    values = optimizer.values[np.isfinite(optimizer.values)]
-    if len(values) < FIRST or values.min() == values.max():
+    values = np.array([minimised(each.value, goal) for each in results])
+    chosen = set(range(len(values)))
+    if len(values) > MOST:
+        chosen = set(telling(values, MOST).tolist())
+    finite = values[np.isfinite(values)]
+    if len(finite) < FIRST or finite.min() == finite.max():
         return math.inf
-    best = float(values.min())
-    try:
-        gain = optimizer.promise(best=best, slope=0.0, growth=1).log_gain
-    except SpaceExhausted:
-        return -math.inf
+    best, slope = float(finite.min()), slope_of(values, warped(values))
+    gain = -math.inf
+    for name, space in spaces.items():
+        optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
+        for place, each in enumerate(results):
+            if each.definition != name:
+                continue
+            if place in chosen:
+                optimizer.tell(each.configuration, each.value)
+            else:
+                optimizer.abandon(each.configuration)  # known, and of no more weight
+        with contextlib.suppress(SpaceExhausted):
+            gain = max(gain, optimizer.promise(best=best, slope=slope, growth=1).log_gain)
     return gain - math.log(abs(best)) if best else math.inf

@@ -94,7 +94,7 @@ def _ended_line(progress: Progress, ended: Running) -> Text:
         _ended_status(ended),
         _final_objective(progress, ended),
         wording.span(duration(summary).total_seconds()),
-        wording.parameters(summary.tuned_hyper_parameters),
+        wording.configuration(summary, has_several=progress.has_several),
         wording.why_no_success(summary),
     ]
     return Text("  ".join(fact for fact in facts if fact))
@@ -113,7 +113,8 @@ def _final_objective(progress: Progress, ended: Running) -> str:
     if written:
         return written
     if ended.objective is not None and not math.isfinite(ended.objective):
-        return f"{wording.plain(progress.metric)}={wording.number(ended.objective)}"
+        metric = wording.plain(progress.metric_of(ended.summary))
+        return f"{metric}={wording.number(ended.objective)}"
     completed = TrainingJobStatus.TRAINING_JOB_STATUS_COMPLETED
     return "no objective" if ended.summary.training_job_status == completed else ""
 
@@ -124,7 +125,7 @@ def _picture(progress: Progress, now: datetime, *, width: int) -> RenderableType
     if waiting_since is not None and (now - waiting_since).total_seconds() > _LONG_WAIT_S:
         parts.append(_waiting(progress))
     if progress.best is not None:
-        parts.append(_best(progress.best, width=width))
+        parts.append(_best(progress, progress.best, width=width))
     if progress.running:
         parts.append(_running_table(progress, now, width=width))
     return Group(*parts)
@@ -169,12 +170,12 @@ def _waiting(progress: Progress) -> Text:
     )
 
 
-def _best(best: HyperParameterTrainingJobSummary, *, width: int) -> Text:
+def _best(progress: Progress, best: HyperParameterTrainingJobSummary, *, width: int) -> Text:
     shown = Text("best  ")
     shown.append(wording.objective(best), style="bold green")
     name = wording.cut_left(wording.plain(best.training_job_name), _name_width(width))
     shown.append(f"  {name}\n      ")
-    shown.append(wording.parameters(best.tuned_hyper_parameters))
+    shown.append(wording.configuration(best, has_several=progress.has_several))
     return shown
 
 
@@ -198,9 +199,9 @@ def _running_table(progress: Progress, now: datetime, *, width: int) -> Table:
             Text(_since(running, elapsed_s, started=started)),
         ]
         if width >= _WIDE:
-            parameters = wording.parameters(summary.tuned_hyper_parameters)
+            configuration = wording.configuration(summary, has_several=progress.has_several)
             cells.append(Text(f"{value} (value {running.emitted})" if value else ""))
-            cells.append(Text(parameters, style="dim", overflow="ellipsis"))
+            cells.append(Text(configuration, style="dim", overflow="ellipsis"))
         else:
             cells.append(Text(value))
         for cell in cells:

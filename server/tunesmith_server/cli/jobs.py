@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _TRAINING_JOB_NAME = re.compile(r"^(?P<tuning_job>.+)-[0-9]{3,}-[0-9a-f]{8}$")
 
+#: Columns that are left out where they would be empty.
+_WHERE_THERE_IS_ANY = frozenset({"DEFINITION", "WHY NO OBJECTIVE"})
+
 
 @click.group()
 def jobs() -> None:
@@ -153,22 +156,26 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
     if as_json:
         _print_list("TrainingJobSummaries", summaries)
         return
-    rows = [
-        (
-            summary.training_job_name,
-            status,
-            wording.objective(summary),
-            wording.span(duration(summary).total_seconds())
-            if summary.HasField("training_end_time")
-            else "",
-            wording.parameters(summary.tuned_hyper_parameters),
-            wording.why_no_success(summary),
-        )
-        for summary, status in zip(summaries, statuses, strict=True)
-    ]
-    headers = ("NAME", "STATUS", "OBJECTIVE", "TIME", "HYPERPARAMETERS", "WHY NO OBJECTIVE")
-    shown = len(headers) if any(row[-1] for row in rows) else -1
-    click.echo(wording.table(headers[:shown], [row[:shown] for row in rows]))
+    columns = {
+        "NAME": [summary.training_job_name for summary in summaries],
+        "DEFINITION": [wording.plain(each.training_job_definition_name) for each in summaries],
+        "STATUS": statuses,
+        "OBJECTIVE": [wording.objective(summary) for summary in summaries],
+        "TIME": [
+            wording.span(duration(each).total_seconds())
+            if each.HasField("training_end_time")
+            else ""
+            for each in summaries
+        ],
+        "HYPERPARAMETERS": [wording.parameters(each.tuned_hyper_parameters) for each in summaries],
+        "WHY NO OBJECTIVE": [wording.why_no_success(summary) for summary in summaries],
+    }
+    shown = {
+        header: cells
+        for header, cells in columns.items()
+        if any(cells) or header not in _WHERE_THERE_IS_ANY
+    }
+    click.echo(wording.table(list(shown), list(zip(*shown.values(), strict=True))))
 
 
 @jobs.command()
@@ -203,22 +210,16 @@ def logs(*, name: str, server: str, as_json: bool) -> None:
 def export(*, name: str, server: str, as_json: bool) -> None:
     """Print a tuning job's training jobs as CSV: hyperparameters, metrics, times."""
     with _connect(server) as client:
-        described = [
-            client.describe_training_job(summary.training_job_name)
-            for summary in client.training_jobs(name, {"SortBy": "CreationTime"})
-        ]
-        tuned = {
-            summary.training_job_name: dict(summary.tuned_hyper_parameters)
-            for summary in client.training_jobs(name)
-        }
+        summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
+        described = [client.describe_training_job(each.training_job_name) for each in summaries]
     if as_json:
         from tunesmith import to_aws
 
         click.echo(json.dumps([to_aws(training_job) for training_job in described], indent=2))
         return
     rows = [
-        _row(training_job, tuned.get(training_job.training_job_name, {}))
-        for training_job in described
+        _row(training_job, summary)
+        for training_job, summary in zip(described, summaries, strict=True)
     ]
     columns = _columns(rows)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -308,9 +309,12 @@ def _status_of(client: Client, summary: HyperParameterTrainingJobSummary) -> str
     return f"{status} (waiting)" if waits else status
 
 
-def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> dict[str, str]:
+def _row(
+    training_job: DescribeTrainingJobResponse, summary: HyperParameterTrainingJobSummary
+) -> dict[str, str]:
     from tunesmith_server.cli import wording
 
+    tuned = summary.tuned_hyper_parameters
     row = {
         "TrainingJobName": training_job.training_job_name,
         "TrainingJobStatus": wording.training_status(training_job.training_job_status),
@@ -320,7 +324,8 @@ def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> di
         "TrainingTimeInSeconds": str(training_job.training_time_in_seconds or ""),
         "FailureReason": training_job.failure_reason,
         "ObjectiveFailureReason": training_job.objective_failure_reason,
-        **{f"hyperparameter.{name}": value for name, value in tuned.items()},
+        **_of_its_definition(summary),
+        **{f"hyperparameter.{each}": value for each, value in tuned.items()},
         **{
             f"metric.{metric.metric_name}": repr(metric.value)
             for metric in training_job.final_metric_data_list
@@ -328,6 +333,19 @@ def _row(training_job: DescribeTrainingJobResponse, tuned: dict[str, str]) -> di
     }
     # A row is a line, whatever a trial has said.
     return {wording.plain(column): wording.plain(cell) for column, cell in row.items()}
+
+
+def _of_its_definition(summary: HyperParameterTrainingJobSummary) -> dict[str, str]:
+    """Give a named definition, and its objective, which has another name in another definition."""
+    if not summary.training_job_definition_name:
+        return {}
+    final = summary.final_hyper_parameter_tuning_job_objective_metric
+    has_value = summary.HasField("final_hyper_parameter_tuning_job_objective_metric")
+    return {
+        "TrainingJobDefinitionName": summary.training_job_definition_name,
+        "ObjectiveMetricName": final.metric_name,
+        "ObjectiveValue": repr(final.value) if has_value else "",
+    }
 
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:

@@ -92,7 +92,8 @@ class Progress:
 
     Attributes:
         name: Of the tuning job.
-        metric: The objective metric's name; empty where definitions have their own.
+        metrics: The objective metric's name by definition; under the empty name where the tuning
+            job has it for all.
         total: Training jobs in all; ``None`` if the job sets no number.
         status: Of the tuning job.
         failure_reason: Why it failed; empty unless it did.
@@ -103,13 +104,14 @@ class Progress:
         without_objective: Those that ran, did not fail and ended without one, the last twenty.
         ended_count: How many training jobs have ended.
         ended_by_status: The same for each status; of those whose end was told, and so never behind.
+        ended_by_definition: The same for each definition.
         last_sequence: Of the last event taken in.
     """
 
     def __init__(self, described: DescribeHyperParameterTuningJobResponse) -> None:
         config = described.hyper_parameter_tuning_job_config
         self.name = described.hyper_parameter_tuning_job_name
-        self.metric = config.hyper_parameter_tuning_job_objective.metric_name
+        self.metrics = objective_metrics(described)
         self.total = config.resource_limits.max_number_of_training_jobs or None
         self.status = described.hyper_parameter_tuning_job_status
         self.failure_reason = described.failure_reason
@@ -120,6 +122,7 @@ class Progress:
         self.without_objective: deque[WithoutObjective] = deque(maxlen=_FAILURES_KEPT)
         self.last_sequence = 0
         self._parallel = config.resource_limits.max_parallel_training_jobs
+        self.ended_by_definition: Counter[str] = Counter()
         self._ended: dict[str, int] = {}
         self._durations_s: deque[float] = deque(maxlen=100)
 
@@ -132,6 +135,16 @@ class Progress:
     def ended_by_status(self) -> Counter[int]:
         """Give how many training jobs have ended in each status."""
         return Counter(self._ended.values())
+
+    @property
+    def has_several(self) -> bool:
+        """Tell whether the tuning job has several definitions."""
+        return len(self.metrics) > 1
+
+    def metric_of(self, summary: HyperParameterTrainingJobSummary) -> str:
+        """Give the name of a training job's objective metric; empty: it is not known."""
+        by_definition = self.metrics.get(summary.training_job_definition_name, "")
+        return by_definition or self.metrics.get("", "")
 
     @property
     def has_ended(self) -> bool:
@@ -208,13 +221,19 @@ class Progress:
             return None
         del self.running[name]
         self._ended[name] = summary.training_job_status
+        self.ended_by_definition[summary.training_job_definition_name] += 1
         if summary.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_FAILED:
             self.failures.append(
                 FailedTrainingJob(
                     name=name, reason=summary.failure_reason, sequence=self.last_sequence
                 )
             )
-        elif summary.objective_failure_reason and summary.HasField("training_start_time"):
+        elif (
+            summary.objective_failure_reason
+            and summary.HasField("training_start_time")
+            # Who stopped it did not wait for its objective.
+            and change.secondary_status != SecondaryStatus.SECONDARY_STATUS_STOPPED
+        ):
             self.without_objective.append(
                 WithoutObjective(name=name, reason=summary.objective_failure_reason)
             )
@@ -224,9 +243,18 @@ class Progress:
 
     def _metric_emitted(self, metric: MetricEmitted) -> None:
         running = self.running.get(metric.training_job_name)
-        if running is not None and metric.metric_name == self.metric:
+        if running is not None and metric.metric_name == self.metric_of(running.summary):
             running.objective = metric.value
             running.emitted += 1
+
+
+def objective_metrics(described: DescribeHyperParameterTuningJobResponse) -> dict[str, str]:
+    """Give the objective metric of each definition by name; one for all under the empty name."""
+    definitions = described.training_job_definitions
+    if definitions:
+        return {each.definition_name: each.tuning_objective.metric_name for each in definitions}
+    config = described.hyper_parameter_tuning_job_config
+    return {"": config.hyper_parameter_tuning_job_objective.metric_name}
 
 
 def _instance_types(described: DescribeHyperParameterTuningJobResponse) -> tuple[str, ...]:

@@ -19,7 +19,12 @@ from tunesmith.v1.tuning_job_pb2 import HyperParameterTuningJobStatus as Status
 from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse
 from tunesmith_server.cli import wording
 from tunesmith_server.cli.outcome import ExitStatus
-from tunesmith_server.cli.progress import FailedTrainingJob, Progress, WithoutObjective
+from tunesmith_server.cli.progress import (
+    FailedTrainingJob,
+    Progress,
+    WithoutObjective,
+    objective_metrics,
+)
 
 _LAST_LINES: Final = 10
 #: The last lines of a failed training job's output lie within so many events before its end,
@@ -43,6 +48,8 @@ def report(
         as_json: Print the description's wire form instead of text.
     """
     click.echo(outcome_line(described), err=as_json)
+    if progress.has_several:
+        click.echo(division_line(progress), err=as_json)
     if as_json:
         click.echo(json.dumps(to_aws(described), indent=2))
     elif described.HasField("best_training_job"):
@@ -100,6 +107,13 @@ def outcome_line(described: DescribeHyperParameterTuningJobResponse) -> str:
     )
 
 
+def division_line(progress: Progress) -> str:
+    """Say how many training jobs each of several definitions has had."""
+    ended = progress.ended_by_definition
+    counts = [f"{wording.plain(name)} {ended[name]}" for name in progress.metrics]
+    return f"Training jobs by definition: {', '.join(counts)}"
+
+
 def best_lines(
     described: DescribeHyperParameterTuningJobResponse, best: DescribeTrainingJobResponse
 ) -> list[str]:
@@ -112,9 +126,12 @@ def best_lines(
         for name, value in best.hyper_parameters.items()
         if name not in tuned and not name.startswith("_tuning_")
     }
+    several = len(described.training_job_definitions) > 1
+    definition = wording.plain(summary.training_job_definition_name)
     return [
         f"Best training job: {summary.training_job_name}",
         f"  {wording.objective(summary)}, the best of {evaluated}",
+        *([f"Definition: {definition}"] if several else []),
         *_section("Hyperparameters", {name: tuned[name] for name in sorted(tuned)}),
         *_section("Static hyperparameters", {name: static[name] for name in sorted(static)}),
         *_section(
@@ -130,8 +147,8 @@ def best_lines(
 
 def no_best_line(described: DescribeHyperParameterTuningJobResponse) -> str:
     """Say that a tuning job has completed without a best training job, and what may help."""
-    objective = described.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective
-    metric = f" {wording.plain(objective.metric_name)!r}" if objective.metric_name else ""
+    names = sorted({name for name in objective_metrics(described).values() if name})
+    metric = f" {' or '.join(repr(wording.plain(name)) for name in names)}" if names else ""
     completed = described.training_job_status_counters.completed
     return (
         f"No training job gave the objective{metric}: {completed} completed without a match; try "

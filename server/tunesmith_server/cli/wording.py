@@ -140,6 +140,17 @@ def objective(summary: HyperParameterTrainingJobSummary) -> str:
     return f"{plain(metric.metric_name)}={number(metric.value)}"
 
 
+def configuration(summary: HyperParameterTrainingJobSummary, *, has_several: bool) -> str:
+    """Write what a training job runs: its hyperparameters, after its definition's name.
+
+    Args:
+        summary: Of the training job.
+        has_several: Its tuning job has several definitions; the name of an only one says nothing.
+    """
+    definition = plain(summary.training_job_definition_name) if has_several else ""
+    return "  ".join(filter(None, (definition, parameters(summary.tuned_hyper_parameters))))
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay rows out in columns, two spaces apart; nothing is cut off."""
     lines = [headers, *rows]

@@ -22,6 +22,7 @@ class Criterion(StrEnum):
     SPACE_EXHAUSTED = "SearchSpaceExhausted"
     TARGET = "TargetObjectiveMetricValue"
     NOT_IMPROVING = "BestObjectiveNotImproving"
+    CONVERGENCE = "ConvergenceDetected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,12 @@ class CompletionCriteria:
         target: A training job's objective that is as good as this is enough; None for any.
         most_not_improving: So many training jobs in a row without an improvement are enough; None
             for any number.
+        on_convergence: It is enough that the search has converged.
     """
 
     target: float | None = None
     most_not_improving: int | None = None
+    on_convergence: bool = False
 
     def met(self, *, value: float, not_improving: int, goal: Goal) -> Criterion | None:
         """Tell which criterion a training job has met with its objective, if any.

@@ -263,6 +263,11 @@ class TrialFellBehind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConvergenceDetected:
+    """The model expects no improvement worth having of the training jobs to come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed:
     """The tuning job's own time limit was reached."""
 
@@ -281,5 +286,6 @@ Event = (
     | JobStopRequested
     | TrialStopRequested
     | TrialFellBehind
+    | ConvergenceDetected
     | DeadlinePassed
 )

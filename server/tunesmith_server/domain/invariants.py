@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
+from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.lifecycle import ATTEMPTS_WITHOUT_SUCCESS
 from tunesmith_server.domain.names import training_job_name
 from tunesmith_server.domain.states import (
@@ -86,6 +87,17 @@ def _ending(state: JobState) -> Iterable[_Claim]:
     )
     yield "its times are in order", job.created_at <= job.modified_at
     yield "it ends with its last change", job.ended_at in (None, job.modified_at)
+    converged_at = job.converged_at
+    yield (
+        "convergence was detected between its creation and its last change",
+        converged_at is None or job.created_at <= converged_at <= job.modified_at,
+    )
+    criterion = None if closing is None else closing.criterion
+    yield (
+        "it completes for convergence only where that was detected and is asked for",
+        criterion is not Criterion.CONVERGENCE
+        or (converged_at is not None and state.spec.criteria.on_convergence),
+    )
 
 
 def _counting(state: JobState) -> Iterable[_Claim]:

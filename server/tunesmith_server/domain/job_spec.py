@@ -33,6 +33,7 @@ DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
 
 _EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
+_ENABLED = job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
 _MAXIMIZE = job_pb.HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_TYPE_MAXIMIZE
 
 
@@ -192,6 +193,7 @@ def _criteria(given: job_pb.TuningJobCompletionCriteria) -> CompletionCriteria:
     return CompletionCriteria(
         target=given.target_objective_metric_value if has_target else None,
         most_not_improving=not_improving or None,
+        on_convergence=given.convergence_detected.complete_on_convergence == _ENABLED,
     )
 
 
@@ -221,8 +223,10 @@ def _fill_config(config: job_pb.HyperParameterTuningJobConfig, spec: JobSpec) ->
     convergence.complete_on_convergence = (
         convergence.complete_on_convergence or job_pb.COMPLETE_ON_CONVERGENCE_DISABLED
     )
-    if not spec.request.training_job_definitions:
-        config.parameter_ranges.SetInParent()
+    if spec.request.training_job_definitions:
+        config.ClearField("parameter_ranges")  # empty, if given: each definition has its own
+        return
+    config.parameter_ranges.SetInParent()
     _fill_scaling(config.parameter_ranges)
 
 

@@ -118,9 +118,8 @@ class _Machine:
                 self._stop_job()
             case ev.TrialStopRequested() | ev.TrialFellBehind():
                 self._stop_trial(event)
-            case ev.DeadlinePassed():
-                self._cause = Cause.CLOCK
-                self._check_deadline()
+            case ev.ConvergenceDetected() | ev.DeadlinePassed():
+                self._search_is_over(event)
             case _:
                 assert_never(event)
 
@@ -261,9 +260,21 @@ class _Machine:
         moved = caller_steps.lease_expired(trial, self._now, offers_again=offers_again)
         self._put(moved.trial, moved.effects)
 
-    def _check_deadline(self) -> None:
+    def _search_is_over(self, event: ev.ConvergenceDetected | ev.DeadlinePassed) -> None:
+        if isinstance(event, ev.ConvergenceDetected):
+            self._converged()
+            return
+        self._cause = Cause.CLOCK
         if self.state.deadline is not None and self._now >= self.state.deadline:
             self._complete(Criterion.MAX_RUNTIME)
+
+    def _converged(self) -> None:
+        job = self.state.job
+        if not self.state.goes_on or job.converged_at is not None:
+            return
+        self.state = replace(self.state, job=replace(job, converged_at=self._now))
+        if self.state.spec.criteria.on_convergence:
+            self._met = Criterion.CONVERGENCE
 
     def _stop_job(self) -> None:
         self._cause = Cause.CALLER

@@ -77,6 +77,19 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Name a tuning job whose results another one starts with.
+
+    Attributes:
+        job_id: The store's number for it.
+        spec: What it was asked for.
+    """
+
+    job_id: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """Hold what a create request asks for: the message, kept whole, and what was read off it.
 
@@ -95,6 +108,8 @@ class JobSpec:
         lease_terms: Set exactly when callers run the trials, and not runners.
         criteria: When it completes, beside its limits.
         stops_early: Trials that fall behind are stopped.
+        parents: The tuning jobs that it starts with; what the request says does not tell them, since
+            names are used again.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -109,6 +124,7 @@ class JobSpec:
     lease_terms: LeaseTerms | None = None
     criteria: CompletionCriteria = field(default_factory=CompletionCriteria)
     stops_early: bool = False
+    parents: tuple[Parent, ...] = ()
 
     @property
     def name(self) -> str:
@@ -208,6 +224,7 @@ class TuningJob:
         best: The completed training job with the best objective so far.
         not_improving: How many training jobs have ended with an objective since the last one that
             improved the best by more than a hundredth.
+        converged_at: When it was detected that the search has converged.
         ended_at: When it reached a terminal status.
         failure_reason: Set exactly when it failed.
         version: Rises with each durable change: the store's compare-and-set.
@@ -223,6 +240,7 @@ class TuningJob:
     counters: Counters = field(default_factory=Counters)
     best: Trial | None = None
     not_improving: int = 0
+    converged_at: datetime | None = None
     ended_at: datetime | None = None
     failure_reason: str | None = None
     version: int = 0

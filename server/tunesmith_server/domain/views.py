@@ -49,6 +49,7 @@ CRITERION_VALUES = {
         Criterion.SPACE_EXHAUSTED: "SEARCH_SPACE_EXHAUSTED",
         Criterion.TARGET: "TARGET_OBJECTIVE_METRIC_VALUE",
         Criterion.NOT_IMPROVING: "BEST_OBJECTIVE_NOT_IMPROVING",
+        Criterion.CONVERGENCE: "CONVERGENCE_DETECTED",
     }.items()
 }
 
@@ -144,6 +145,8 @@ def completion_details(job: TuningJob) -> tuning_job_pb2.HyperParameterTuningJob
     details = tuning_job_pb2.HyperParameterTuningJobCompletionDetails()
     if job.best is not None:
         details.number_of_training_jobs_objective_not_improving = job.not_improving
+    if job.converged_at is not None:
+        _put_time(details.convergence_detected_time, job.converged_at)
     if job.closing is not None and job.closing.criterion is not None:
         details.completion_criterion = CRITERION_VALUES[job.closing.criterion]
     return details

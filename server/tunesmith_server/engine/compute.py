@@ -12,13 +12,17 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
+from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_server.domain.history import End
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
+    Assess,
+    Assessment,
     Message,
     Warm,
     decode,
@@ -77,7 +81,7 @@ class Connection:
         self._patience_s = patience_s
         self._numbers = itertools.count(1)
         # None: it will never come.
-        self._answers: dict[int, asyncio.Future[Answer | None]] = {}
+        self._answers: dict[int, asyncio.Future[Answer | Assessment | None]] = {}
         self._settled = asyncio.Event()  # it is warm, or lost
 
     @property
@@ -89,6 +93,11 @@ class Connection:
     def is_warm(self) -> bool:
         """Tell whether no suggestion of this process waits for a compiler."""
         return self._settled.is_set() and not self.is_lost
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nobody has it, or waits for it."""
+        return not self._in_line
 
     @property
     def pid(self) -> int:
@@ -131,17 +140,55 @@ class Connection:
         Raises:
             WorkerLost: It died meanwhile.
         """
-        number = next(self._numbers)
-        hurried = self._in_line > 1
-        ask = Ask(number=number, job_id=job_id, pending=pending, count=count, hurried=hurried)
+        ask = Ask(
+            number=next(self._numbers),
+            job_id=job_id,
+            pending=pending,
+            count=count,
+            hurried=self._in_line > 1,
+        )
+        answer = await self._answer_to(ask.number, [*news, ask])
+        if not isinstance(answer, Answer):
+            raise WorkerLost("it answered something else")
+        return answer
+
+    async def assess(
+        self,
+        *,
+        spaces: Mapping[str | None, SearchSpace],
+        maximise: bool,
+        ends: Sequence[End],
+        remaining: int,
+    ) -> Assessment:
+        """Ask whether a search has converged, in one's turn.
+
+        Raises:
+            WorkerLost: It died meanwhile.
+        """
+        question = Assess(
+            number=next(self._numbers),
+            spaces=spaces,
+            maximise=maximise,
+            ends=ends,
+            remaining=remaining,
+        )
+        answer = await self._answer_to(question.number, [question])
+        if not isinstance(answer, Assessment):
+            raise WorkerLost("it answered something else")
+        return answer
+
+    async def _answer_to(self, number: int, messages: Sequence[Message]) -> Answer | Assessment:
+        """Say something, and wait for the answer with a number."""
         coming = asyncio.get_running_loop().create_future()
         self._answers[number] = coming
+        answer: Answer | Assessment | None = None
         try:
             async with self._patience():
-                for message in (*news, ask):
+                for message in messages:
                     self.post(message)
                     await self._input.drain()
-                answer: Answer | None = None if self.is_lost else await coming
+                if not self.is_lost:
+                    answer = await coming
         except OSError as error:
             raise WorkerLost("it does not listen any more") from error
         finally:
@@ -163,7 +210,7 @@ class Connection:
         """
         while line := await self._output.readline():
             match decode(line):
-                case Answer() as answer:
+                case Answer() | Assessment() as answer:
                     self._settle(answer.number, answer)
                 case Warm(fault=fault):
                     if fault:
@@ -194,7 +241,7 @@ class Connection:
             await self._input.wait_closed()
         return await self._process.wait()
 
-    def _settle(self, number: int, answer: Answer | None) -> None:
+    def _settle(self, number: int, answer: Answer | Assessment | None) -> None:
         waiting = self._answers.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)

@@ -22,6 +22,7 @@ from tunesmith_core.space.ranges import (
 )
 from tunesmith_server.domain.history import Abandoned, End, Told
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.warm_start import Lessons
 
 # Decoded JSON; what is made of it is typed.
 _Json: TypeAlias = Any
@@ -37,6 +38,7 @@ class Begin:
         seed: Of its suggestions.
         maximise: Which way the objective is better.
         is_seeded: The seed was asked for: a suggestion never depends on whether the worker is warm.
+        lessons: What the tuning jobs before it found, if it starts with any.
     """
 
     job_id: int
@@ -44,6 +46,7 @@ class Begin:
     seed: int
     maximise: bool
     is_seeded: bool
+    lessons: Lessons | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,25 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assess:
+    """Ask whether a search has converged; nothing of it is kept.
+
+    Attributes:
+        number: Told again in the answer.
+        spaces: What is searched: a search space for each definition, by its name.
+        maximise: Which way the objective is better.
+        ends: What came of it, in order.
+        remaining: How many training jobs are to come.
+    """
+
+    number: int
+    spaces: Mapping[str | None, SearchSpace]
+    maximise: bool
+    ends: Sequence[End]
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
     """Let go of a tuning job's optimiser, if there is one."""
 
@@ -98,6 +120,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """Answer whether a search has converged.
+
+    Attributes:
+        number: The question's.
+        has_converged: What was asked.
+        fault: What went wrong, in place of that; empty: nothing.
+    """
+
+    number: int
+    has_converged: bool = False
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
     """Say that no suggestion waits for a compiler any more.
 
@@ -108,10 +145,12 @@ class Warm:
     fault: str = ""
 
 
-Message = Begin | Learn | Ask | Forget
-Report = Answer | Warm
+Message = Begin | Learn | Ask | Assess | Forget
+Report = Answer | Assessment | Warm
 
-_KINDS: Final = {each.__name__: each for each in (Begin, Learn, Ask, Forget, Answer, Warm)}
+_KINDS: Final = {
+    each.__name__: each for each in (Begin, Learn, Ask, Assess, Forget, Answer, Assessment, Warm)
+}
 _PARAMETERS: Final = {each.__name__: each for each in (Continuous, Integer, Categorical)}
 
 
@@ -119,17 +158,26 @@ def encode(item: Message | Report) -> bytes:
     """Write a message or a report as one line."""
     match item:
         case Begin():
-            spaces = [[name, _from_space(space)] for name, space in item.spaces.items()]
-            content = {**_plain(item, "spaces"), "spaces": spaces}
+            content = {
+                **_plain(item, "spaces", "lessons"),
+                "spaces": _from_spaces(item.spaces),
+                "lessons": item.lessons and _from_lessons(item.lessons),
+            }
         case Learn():
             content = {"job_id": item.job_id, "ends": [_from_end(end) for end in item.ends]}
         case Ask():
             pending = [_from_suggestion(each) for each in item.pending]
             content = {**_plain(item, "pending"), "pending": pending}
+        case Assess():
+            content = {
+                **_plain(item, "spaces", "ends"),
+                "spaces": _from_spaces(item.spaces),
+                "ends": [_from_end(end) for end in item.ends],
+            }
         case Answer():
             suggestions = [_from_suggestion(each) for each in item.suggestions]
             content = {**_plain(item, "suggestions"), "suggestions": suggestions}
-        case Forget() | Warm():
+        case Forget() | Assessment() | Warm():
             content = asdict(item)
         case _:
             assert_never(item)
@@ -145,9 +193,11 @@ def decode(line: bytes) -> Message | Report:
     """
     try:
         kind, content = json.loads(line)
-        if kind == "Begin":
+        if kind in ("Begin", "Assess"):
             content["spaces"] = {name: _to_space(space) for name, space in content["spaces"]}
-        elif kind == "Learn":
+        if kind == "Begin" and content["lessons"] is not None:
+            content["lessons"] = _to_lessons(content["lessons"])
+        if kind in ("Learn", "Assess"):
             content["ends"] = [_to_end(end) for end in content["ends"]]
         elif kind == "Ask":
             content["pending"] = [_to_suggestion(each) for each in content["pending"]]
@@ -159,9 +209,13 @@ def decode(line: bytes) -> Message | Report:
     return decoded
 
 
-def _plain(item: Begin | Ask | Answer, without: str) -> dict[str, object]:
-    """Give all members but one as they are."""
-    return {name: getattr(item, name) for name in item.__slots__ if name != without}
+def _plain(item: Begin | Ask | Assess | Answer, *without: str) -> dict[str, object]:
+    """Give all members but some as they are."""
+    return {name: getattr(item, name) for name in item.__slots__ if name not in without}
+
+
+def _from_spaces(spaces: Mapping[str | None, SearchSpace]) -> list[_Json]:
+    return [[name, _from_space(space)] for name, space in spaces.items()]
 
 
 def _from_space(space: SearchSpace) -> list[_Json]:
@@ -179,6 +233,23 @@ def _to_parameter(kind: str, content: _Json) -> Parameter:
         content["values"] = tuple(content["values"])
     parameter: Parameter = _PARAMETERS[kind](**content)
     return parameter
+
+
+def _from_lessons(lessons: Lessons) -> _Json:
+    searches = [[_from_end(end) for end in search] for search in lessons.searches]
+    extra = _from_space(SearchSpace(lessons.extra))
+    return [searches, extra, dict(lessons.fixed), lessons.same_objective]
+
+
+def _to_lessons(item: _Json) -> Lessons:
+    searches, extra, fixed, same_objective = item
+    ends = [[_to_end(end) for end in search] for search in searches]
+    return Lessons(
+        searches=tuple(tuple(end for end in search if isinstance(end, Told)) for search in ends),
+        extra=_to_space(extra).parameters,
+        fixed=fixed,
+        same_objective=same_objective,
+    )
 
 
 def _from_suggestion(suggestion: Suggestion) -> list[_Json]:

@@ -20,17 +20,22 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from tunesmith_core import warmup
-from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer, Settings
 from tunesmith_core.portfolio import Choice, Portfolio
 from tunesmith_core.space.encoding import parse, render
-from tunesmith_core.space.ranges import Configuration
+from tunesmith_core.space.ranges import Configuration, SearchSpace
+from tunesmith_core.stopping.convergence import Result, has_converged
+from tunesmith_core.transfer import Experience
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.warm_start import Lessons
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
+    Assess,
+    Assessment,
     Begin,
     Forget,
     Learn,
@@ -82,7 +87,12 @@ class Searches:
         goal = Goal.MAXIMIZE if begin.maximise else Goal.MINIMIZE
         with self._noting_faults(begin.job_id):
             optimizers = {
-                name: Optimizer(space, seed=begin.seed, goal=goal)
+                name: Optimizer(
+                    space,
+                    seed=begin.seed,
+                    goal=goal,
+                    experience=None if begin.lessons is None else _experience(space, begin.lessons),
+                )
                 for name, space in begin.spaces.items()
             }
             self._searches[begin.job_id] = _Search(
@@ -97,12 +107,16 @@ class Searches:
         with self._noting_faults(news.job_id):
             for end in news.ends:
                 optimizer = search.optimizer_of(end.suggestion)
-                configuration = _configuration(optimizer, end.suggestion)
+                configuration = _configuration(optimizer.space, end.suggestion)
                 match end:
                     case Told():
                         optimizer.tell(configuration, end.value)
                     case Abandoned():
                         optimizer.abandon(configuration)
+
+    def answer(self, question: Ask | Assess) -> Answer | Assessment:
+        """Answer whatever is asked."""
+        return self.ask(question) if isinstance(question, Ask) else self.assess(question)
 
     def ask(self, ask: Ask) -> Answer:
         """Give suggestions, or say why there are none."""
@@ -113,6 +127,30 @@ class Searches:
             answer = self._suggest(search, ask)
         fault = self._faults.get(ask.job_id, "")
         return Answer(number=ask.number, fault=fault) if fault else answer
+
+    def assess(self, question: Assess) -> Assessment:
+        """Tell whether a search has converged; not before the kernels are compiled."""
+        number = question.number
+        if not self._is_ready():
+            return Assessment(number=number)
+        try:
+            results = [
+                Result(
+                    definition=end.suggestion.definition_name,
+                    configuration=_configuration(
+                        question.spaces[end.suggestion.definition_name], end.suggestion
+                    ),
+                    value=end.value,
+                )
+                for end in question.ends
+                if isinstance(end, Told)
+            ]
+            goal = Goal.MAXIMIZE if question.maximise else Goal.MINIMIZE
+            found = has_converged(question.spaces, results, goal, remaining=question.remaining)
+        except Exception as error:
+            logger.exception("convergence could not be looked for")
+            return Assessment(number=number, fault=_words(error))
+        return Assessment(number=number, has_converged=found)
 
     def forget(self, job_id: int) -> None:
         """Let go of a tuning job's optimiser."""
@@ -134,7 +172,7 @@ class Searches:
             name: [] for name in search.portfolio.optimizers
         }
         for each in ask.pending:
-            configuration = _configuration(search.optimizer_of(each), each)
+            configuration = _configuration(search.optimizer_of(each).space, each)
             pending[each.definition_name].append(configuration)
         for name, optimizer in search.portfolio.optimizers.items():
             optimizer.set_pending(pending[name])
@@ -213,11 +251,11 @@ def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
                 searches.begin(begin)
             case Learn() as news:
                 searches.learn(news)
-            case Ask() as ask:
-                report(searches.ask(ask))
+            case Ask() | Assess() as question:
+                report(searches.answer(question))
             case Forget(job_id=job_id):
                 searches.forget(job_id)
-            case Answer() | Warm() as other:
+            case Answer() | Assessment() | Warm() as other:
                 raise ValueError(f"{other} is for a worker to say")
 
 
@@ -229,9 +267,28 @@ def _read(lines: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _configuration(optimizer: Optimizer, suggestion: Suggestion) -> Configuration:
+def _experience(space: SearchSpace, lessons: Lessons) -> Experience:
+    """Read what earlier searches found, as far as it lies inside the ranges."""
+    known = SearchSpace((*space.parameters, *lessons.extra))
+    searches = []
+    for ends in lessons.searches:
+        results = []
+        for end in ends:
+            with contextlib.suppress(SpaceError):
+                results.append((_configuration(known, end.suggestion), end.value))
+        if results:
+            searches.append(results)
+    return Experience(
+        searches=searches,
+        extra=lessons.extra,
+        fixed=_configuration(SearchSpace(lessons.extra), Suggestion(parameters=lessons.fixed)),
+        same_objective=lessons.same_objective,
+    )
+
+
+def _configuration(space: SearchSpace, suggestion: Suggestion) -> Configuration:
     texts = suggestion.parameters
-    return {each.name: parse(each, texts[each.name]) for each in optimizer.space.parameters}
+    return {each.name: parse(each, texts[each.name]) for each in space.parameters}
 
 
 def _words(error: Exception) -> str:

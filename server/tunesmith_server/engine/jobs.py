@@ -14,25 +14,25 @@ from typing import assert_never
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
-from tunesmith_server.domain.autotune import with_choices
 from tunesmith_server.domain.errors import (
     Conflict,
     InvalidState,
     ResourceNotFound,
     TrainingJobNotFound,
 )
-from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.site import Quotas, Site
+from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.tuning_job import JobSpec, JobState
 from tunesmith_server.engine.background import logged
 from tunesmith_server.engine.compute import Compute
+from tunesmith_server.engine.convergence import Convergence, Leisure
 from tunesmith_server.engine.coordinator import Clock, Coordinator
 from tunesmith_server.engine.desk import Desk
 from tunesmith_server.engine.early_stopping import EarlyStopping
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.fleet import Fleet
 from tunesmith_server.engine.leases import Leases
+from tunesmith_server.engine.specs import Specs
 from tunesmith_server.engine.suggestions import Suggester, make_suggester
 from tunesmith_server.store.store import Curve, NewJob, Store, StoredJob
 
@@ -60,14 +60,16 @@ class Jobs:
         self._fan_out = fan_out
         self._compute = compute
         self._clock = clock
-        self._account = account
         self._site = site
+        self._specs = Specs(store=store, account=account, site=site)
         self._coordinators: dict[int, Coordinator] = {}
         self._by_name: dict[str, Coordinator] = {}
         self._creating: dict[int, JobSpec] = {}
         self._desks: dict[int, Desk] = {}
         self._suggesters: dict[int, Suggester] = {}
         self._early_stopping: dict[int, EarlyStopping] = {}
+        self._convergence: dict[int, Convergence] = {}
+        self._leisure = Leisure()
         self._stopping_early: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -98,9 +100,13 @@ class Jobs:
             ResourceLimitExceeded: All tuning jobs together would have too much.
             Conflict: The request id was used for something else.
         """
-        chosen = with_choices(request, site=self._site)
-        spec = read_job_spec(chosen, account=self._account, site=self._site, seed=seed)
-        await self._check_quotas(spec, request_id)
+        # A repeat is answered like the first call, whatever has become of parents and quotas.
+        is_repeat = (
+            request_id is not None and await self._store.find_request(request_id) is not None
+        )
+        spec = await self._specs.accepted(request, seed=seed, is_repeat=is_repeat)
+        if not is_repeat:
+            self._check_quotas(spec)
         # What is being written counts already: several may be created at once.
         self._creating[id(spec)] = spec
         try:
@@ -108,12 +114,7 @@ class Jobs:
         finally:
             del self._creating[id(spec)]
 
-    async def _check_quotas(self, spec: JobSpec, request_id: str | None) -> None:
-        if self._site.quotas == Quotas():
-            return
-        # A repeat is answered like the first call, however much there is by now.
-        if request_id is not None and await self._store.find_request(request_id) is not None:
-            return
+    def _check_quotas(self, spec: JobSpec) -> None:
         open_specs = [each.state.spec for each in self._coordinators.values()]
         used = [each.max_parallel for each in (*open_specs, *self._creating.values())]
         self._site.quotas.check(used=used, wanted=spec.max_parallel)
@@ -135,6 +136,7 @@ class Jobs:
                 tags={tag.key: tag.value for tag in request.tags},
                 request_id=request_id,
                 events=(),
+                parents=[parent.job_id for parent in spec.parents],
             )
         )
         if stored.job.job_id not in self._coordinators and not stored.job.status.is_terminal:
@@ -286,6 +288,10 @@ class Jobs:
         if early_stopping is not None:
             for behind in early_stopping.observe(coordinator.state, durable):
                 self._stop_early(coordinator, behind)
+        convergence = self._convergence.get(job_id)
+        if convergence is not None and convergence.begins(coordinator.state):
+            looking = self._look_for_convergence(coordinator, convergence)
+            self._start(logged(looking, doing=f"looking for convergence of {coordinator.name}"))
         desk = self._desks.get(job_id)
         if desk is not None:
             desk.wake()
@@ -294,6 +300,7 @@ class Jobs:
             self._by_name.pop(coordinator.name.lower(), None)
             self._desks.pop(job_id, None)
             self._early_stopping.pop(job_id, None)
+            self._convergence.pop(job_id, None)
             suggester = self._suggesters.pop(job_id, None)
             if suggester is not None:
                 suggester.close()
@@ -305,6 +312,12 @@ class Jobs:
         stopping = logged(coordinator.deliver(behind), doing=f"stopping {name} early")
         task = self._stopping_early[name] = self._start(stopping)
         task.add_done_callback(lambda _: self._stopping_early.pop(name, None))
+
+    async def _look_for_convergence(
+        self, coordinator: Coordinator, convergence: Convergence
+    ) -> None:
+        if await convergence.is_found(coordinator.state):
+            await coordinator.deliver(ev.ConvergenceDetected())
 
     async def _suggest(self, coordinator: Coordinator, command: fx.Suggest) -> None:
         suggester = self._suggester(coordinator.state)
@@ -328,9 +341,7 @@ class Jobs:
 
     async def _recover(self, stored: StoredJob) -> None:
         """Go on with a tuning job that an earlier run of the server left unfinished."""
-        spec = read_job_spec(
-            stored.request, account=self._account, site=self._site, seed=stored.seed, trusted=True
-        )
+        spec = await self._specs.stored(stored)
         trials = await self._store.open_trials(stored.job.job_id)
         state = JobState(spec=spec, job=stored.job, trials={trial.name: trial for trial in trials})
         curves: Sequence[Curve] = ()
@@ -348,6 +359,14 @@ class Jobs:
     def _coordinate(self, state: JobState, *, curves: Sequence[Curve]) -> Coordinator:
         if state.spec.stops_early:
             self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves)
+        job_id = state.job.job_id
+        self._convergence[job_id] = Convergence(
+            state.spec,
+            job_id=job_id,
+            store=self._store,
+            worker=self._compute.worker_of(job_id),
+            leisure=self._leisure,
+        )
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)
         self._coordinators[state.job.job_id] = coordinator
         self._by_name[coordinator.name.lower()] = coordinator

@@ -17,6 +17,7 @@ from tunesmith_server.domain.errors import StoreUnavailable
 from tunesmith_server.domain.events import SuggestionsArrived
 from tunesmith_server.domain.history import Knowledge, News, learn
 from tunesmith_server.domain.tuning_job import JobSpec
+from tunesmith_server.domain.warm_start import Lessons, lessons_of
 from tunesmith_server.engine.compute import Connection, Worker, WorkerLost
 from tunesmith_server.engine.compute_messages import Answer, Begin, Forget, Learn, Message
 from tunesmith_server.store.store import Store
@@ -104,10 +105,12 @@ class ModelSuggester:
         told, self._told = self._told, None  # until it has answered, nobody knows what it knows
         if told is not None and told.connection is not connection:
             told = None
+        lessons = await self._lessons_of_parents() if told is None else None
         news = await self._news(Knowledge() if told is None else told.knowledge)
         if news is None:
             return None  # and all is told from the beginning
-        if self._spec.is_seeded and news.knowledge.has_value and not connection.is_warm:
+        has_value = news.knowledge.has_value or bool(self._spec.parents)
+        if self._spec.is_seeded and has_value and not connection.is_warm:
             # Without a value known there is no model, and so no kernel is used.
             await connection.warmed()
             return None  # the history may have gone on
@@ -115,7 +118,7 @@ class ModelSuggester:
             if connection.is_lost:
                 return None
             answer = await connection.ask(
-                [*self._first_words(told), *self._lessons(news)],
+                [*self._first_words(told, lessons), *self._lessons(news)],
                 job_id=self._job_id,
                 pending=news.pending,
                 count=count,
@@ -131,7 +134,14 @@ class ModelSuggester:
         first_index = knowledge.first_unknown
         return learn(knowledge, await self._store.outcomes(self._job_id, first_index=first_index))
 
-    def _first_words(self, told: _Told | None) -> Sequence[Message]:
+    async def _lessons_of_parents(self) -> Lessons | None:
+        parents = []
+        for parent in self._spec.parents:
+            news = learn(Knowledge(), await self._store.outcomes(parent.job_id))
+            parents.append((parent.spec, () if news is None else news.ends))
+        return lessons_of(self._spec, parents) if parents else None
+
+    def _first_words(self, told: _Told | None, lessons: Lessons | None) -> Sequence[Message]:
         if told is not None:
             return ()
         begin = Begin(
@@ -140,6 +150,7 @@ class ModelSuggester:
             seed=self._spec.seed,
             maximise=self._spec.goal.maximise,
             is_seeded=self._spec.is_seeded,
+            lessons=lessons,
         )
         return (begin,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
@@ -23,6 +24,7 @@ from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.states import SecondaryStatus
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec
+from tunesmith_server.domain.warm_start import best_of_family, is_identical
 from tunesmith_server.engine.assignments import hyper_parameters, message_of
 from tunesmith_server.store.store import StoredJob, StoredTrial
 
@@ -41,14 +43,21 @@ class Messages:
         )
 
     def tuning_job(
-        self, stored: StoredJob, *, now: datetime
+        self, stored: StoredJob, *, now: datetime, parents: Sequence[StoredJob] = ()
     ) -> pb.DescribeHyperParameterTuningJobResponse:
-        """Write a tuning job as Describe shows it: the request with defaults filled, and state."""
+        """Write a tuning job as Describe shows it: the request with defaults filled, and state.
+
+        Args:
+            stored: The tuning job.
+            now: The time.
+            parents: The tuning jobs that it starts with.
+        """
         job, spec = stored.job, self.spec(stored)
         echo = filled_request(spec, self._site)
         best = None if job.best is None else self._summary(job.best, stored)
         runtime = (job.ended_at or now) - job.created_at
         has_definition = echo.HasField("training_job_definition")
+        has_warm_start = echo.HasField("warm_start_config")
         has_lease = echo.HasField("trial_lease_config")
         return pb.DescribeHyperParameterTuningJobResponse(
             hyper_parameter_tuning_job_name=spec.name,
@@ -65,12 +74,26 @@ class Messages:
             training_job_status_counters=views.status_counters(job.counters, stored.in_progress),
             objective_status_counters=views.objective_counters(job.counters, stored.in_progress),
             best_training_job=best,
+            overall_best_training_job=self._overall_best(stored, parents),
+            warm_start_config=echo.warm_start_config if has_warm_start else None,
             failure_reason=job.failure_reason,
             tuning_job_completion_details=views.completion_details(job),
             consumed_resources=tuning_job_pb2.HyperParameterTuningJobConsumedResources(
                 runtime_in_seconds=max(0, int(runtime.total_seconds()))
             ),
         )
+
+    def _overall_best(
+        self, stored: StoredJob, parents: Sequence[StoredJob]
+    ) -> tuning_job_pb2.HyperParameterTrainingJobSummary | None:
+        """Write the best training job of a tuning job and its parents, if they can be compared."""
+        if not is_identical(stored.request):
+            return None
+        family = [stored, *parents]
+        goal = self.spec(stored).goal
+        place = best_of_family([each.job.best for each in family], goal)
+        best = None if place is None else family[place].job.best
+        return None if place is None or best is None else self._summary(best, family[place])
 
     def tuning_job_summary(
         self, stored: StoredJob
@@ -136,6 +159,7 @@ class Messages:
             secondary_status=views.SECONDARY_STATUS_VALUES[trial.secondary_status],
             failure_reason=trial.failure_reason,
             objective_failure_reason=trial.objective_failure_reason,
+            training_job_definition_name=trial.definition_name or "",
             hyper_parameters=hyper_parameters(spec, trial),
             algorithm_specification=self._algorithm(definition),
             role_arn=definition.role_arn,

@@ -61,7 +61,9 @@ class TuningService(tuning_service_pb2_grpc.TuningServiceServicer):
         """Describe a tuning job."""
         check_request(request)
         stored = await self._jobs.read(request.hyper_parameter_tuning_job_name)
-        return self._messages.tuning_job(stored, now=self._clock())
+        has_parents = stored.request.HasField("warm_start_config")
+        parents = await self._store.parents(stored.job.job_id) if has_parents else ()
+        return self._messages.tuning_job(stored, now=self._clock(), parents=parents)
 
     async def ListHyperParameterTuningJobs(
         self, request: pb.ListHyperParameterTuningJobsRequest, context: Context

@@ -60,6 +60,8 @@ def create_job(database: Database, new: NewJob) -> StoredJob:
         )
     job_id: int = row["job_id"]
     _put_tags(database, new.arn, new.tags)
+    for position, parent_job_id in enumerate(new.parents):
+        database.run("insert_parent", job_id=job_id, position=position, parent_job_id=parent_job_id)
     events = [
         (*rows.event_values(job_id, None, event), place) for place, event in enumerate(new.events)
     ]

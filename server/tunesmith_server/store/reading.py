@@ -34,6 +34,11 @@ def open_jobs(database: Database) -> tuple[StoredJob, ...]:
     return tuple(stored_job(database, row) for row in database.all("open_jobs"))
 
 
+def parents(database: Database, job_id: int) -> tuple[StoredJob, ...]:
+    """Read the tuning jobs that a tuning job starts with, in the order of its request."""
+    return tuple(stored_job(database, row) for row in database.all("parents", job_id=job_id))
+
+
 def stored_job(database: Database, row: sqlite3.Row) -> StoredJob:
     """Complete a tuning job's row with its best training job."""
     name = row["best_training_job_name"]

@@ -88,6 +88,7 @@ def job_values(job: TuningJob) -> tuple[Value, ...]:
         counters.objective_failed,
         None if job.best is None else job.best.name,
         job.not_improving,
+        _from_time_or_none(job.converged_at),
     )
 
 
@@ -135,6 +136,7 @@ def _tuning_job(row: sqlite3.Row, best: Trial | None) -> TuningJob:
         ),
         best=best,
         not_improving=row["not_improving"],
+        converged_at=_to_time_or_none(row["converged_at"]),
         ended_at=_to_time_or_none(row["ended_at"]),
         failure_reason=row["failure_reason"],
         version=row["version"],

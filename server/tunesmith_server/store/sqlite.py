@@ -118,6 +118,10 @@ class SqliteStore:
         """Read every tuning job that has not ended, oldest first."""
         return await self._readers.read(reading.open_jobs)
 
+    async def parents(self, job_id: int) -> tuple[StoredJob, ...]:
+        """Read the tuning jobs that a tuning job starts with, in the order of its request."""
+        return await self._readers.read(lambda db: reading.parents(db, job_id))
+
     async def open_trials(self, job_id: int) -> tuple[Trial, ...]:
         """Read a tuning job's training jobs that have not ended, in launch order."""
         return await self._readers.read(lambda db: reading.open_trials(db, job_id))

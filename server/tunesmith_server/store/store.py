@@ -60,6 +60,7 @@ class NewJob:
         tags: Tags of the create request, by key.
         request_id: Idempotency key of the call, if the caller gave one.
         events: First events for watchers.
+        parents: The store's numbers of the tuning jobs that it starts with.
     """
 
     request: pb.CreateHyperParameterTuningJobRequest
@@ -70,6 +71,7 @@ class NewJob:
     request_id: str | None
     events: Sequence[event_pb2.WatchHyperParameterTuningJobResponse]
     asked: pb.CreateHyperParameterTuningJobRequest | None = None
+    parents: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +249,12 @@ class Store(Protocol):
 
     async def open_jobs(self) -> tuple[StoredJob, ...]:
         """Read every tuning job that has not ended, oldest first."""
+
+    async def parents(self, job_id: int) -> tuple[StoredJob, ...]:
+        """Read the tuning jobs that a tuning job starts with, in the order of its request.
+
+        Those that were deleted since are among them.
+        """
 
     async def open_trials(self, job_id: int) -> tuple[Trial, ...]:
         """Read a tuning job's training jobs that have not ended, in launch order."""

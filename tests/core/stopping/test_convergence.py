@@ -44,7 +44,8 @@ def converged(
     goal: Goal = Goal.MINIMIZE,
     remaining: int = 50,
 ) -> bool:
-    return has_converged(space, results, goal, remaining=remaining)
+    told = [convergence.Result(configuration=each, value=value) for each, value in results]
+    return has_converged({None: space}, told, goal, remaining=remaining)
 
 
 def test_a_searched_bowl_has_converged_and_a_bowl_of_few_trials_has_not(
@@ -177,3 +178,24 @@ def test_failures_are_no_values_and_no_obstacle(searched: list[Result]) -> None:
 def test_a_verdict_is_a_function_of_its_arguments(searched: list[Result]) -> None:
     for count in (14, 18, 22):
         assert len({converged(searched[:count]) for _ in range(2)}) == 1
+
+
+def test_several_definitions_have_converged_when_none_promises_more(
+    searched: list[Result],
+) -> None:
+    def told(*, other: Sequence[Result]) -> list[convergence.Result]:
+        return [
+            *(convergence.Result(definition="b", configuration=c, value=v) for c, v in other),
+            *(convergence.Result(definition="a", configuration=c, value=v) for c, v in searched),
+        ]
+
+    spaces: dict[str | None, SearchSpace] = {"a": SQUARE, "b": SQUARE}
+    worse = [(configuration, value and value + 5) for configuration, value in searched[:12]]
+    goal = Goal.MINIMIZE
+    assert has_converged(spaces, told(other=worse), goal, remaining=20)
+    falling: list[Result] = [
+        ({"x": x / 10, "y": 0.5}, 3.0 - 0.35 * x) for x in range(6)
+    ]  # it may well fall below 1
+    assert not has_converged(spaces, told(other=falling), goal, remaining=20)
+    failing: list[Result] = [(configuration, None) for configuration, _ in worse]
+    assert has_converged(spaces, told(other=failing), goal, remaining=20)

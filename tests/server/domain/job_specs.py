@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tunesmith.v1 import tuning_job_pb2 as job_pb
@@ -28,6 +29,15 @@ SMALL_SPACE = SearchSpace(
     )
 )
 METRIC = "validation:loss"
+#: What the second of two definitions searches, and its metric.
+SECOND_SPACE = SearchSpace(
+    (
+        Integer(name="trees", lo=1, hi=64, scaling=Scaling.LOGARITHMIC),
+        Categorical(name="booster", values=("tree", "dart")),
+    )
+)
+SECOND_METRIC = "oob:loss"
+FIRST, SECOND = "net", "forest"
 
 
 def job_spec(
@@ -44,6 +54,7 @@ def job_spec(
     lease_terms: LeaseTerms | None = None,
     target: float | None = None,
     most_not_improving: int | None = None,
+    on_convergence: bool = False,
     retries: int = 0,
     time_limit: timedelta | None = None,
 ) -> JobSpec:
@@ -68,6 +79,10 @@ def job_spec(
     if most_not_improving is not None:
         not_improving = criteria.best_objective_not_improving
         not_improving.max_number_of_training_jobs_not_improving = most_not_improving
+    if on_convergence:
+        criteria.convergence_detected.complete_on_convergence = (
+            job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
+        )
     return JobSpec(
         request=request,
         account=Account(),
@@ -86,5 +101,39 @@ def job_spec(
         max_parallel=parallel,
         max_runtime=max_runtime,
         lease_terms=lease_terms,
-        criteria=CompletionCriteria(target=target, most_not_improving=most_not_improving),
+        criteria=CompletionCriteria(
+            target=target, most_not_improving=most_not_improving, on_convergence=on_convergence
+        ),
+    )
+
+
+def two_definitions(
+    spec: JobSpec,
+    *,
+    second_space: SearchSpace = SECOND_SPACE,
+    second_retry_terms: RetryTerms | None = None,
+) -> JobSpec:
+    """Give a tuning job a second definition; the request agrees, but for ranges and programs.
+
+    Args:
+        spec: Asks for one definition.
+        second_space: What the second one searches.
+        second_retry_terms: When its trials are started again; never when left out.
+    """
+    request = pb.CreateHyperParameterTuningJobRequest()
+    request.CopyFrom(spec.request)
+    objective = request.hyper_parameter_tuning_job_config.hyper_parameter_tuning_job_objective
+    for name, metric_name in ((FIRST, METRIC), (SECOND, SECOND_METRIC)):
+        message = request.training_job_definitions.add(definition_name=name)
+        message.tuning_objective.type = objective.type
+        message.tuning_objective.metric_name = metric_name
+    request.hyper_parameter_tuning_job_config.ClearField("hyper_parameter_tuning_job_objective")
+    second = Definition(
+        name=SECOND,
+        metric_name=SECOND_METRIC,
+        space=second_space,
+        retry_terms=second_retry_terms or RetryTerms(),
+    )
+    return replace(
+        spec, request=request, definitions=(replace(spec.definition, name=FIRST), second)
     )

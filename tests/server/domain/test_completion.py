@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC
 
 import pytest
 
 from tests.server.domain.job_specs import job_spec
 from tests.server.domain.tuning_job_driver import Driver
+from tunesmith.v1.tuning_job_pb2 import CompletionCriterion
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
 from tunesmith_server.domain.states import TuningJobStatus
@@ -135,6 +137,43 @@ def test_the_count_outlives_a_crash() -> None:
     assert job.job.not_improving == 2
     completed(job, 2.0)
     assert job.job.closing == closed_by(Criterion.NOT_IMPROVING)
+
+
+def test_convergence_is_noted_once_and_completes_only_what_asks_for_it() -> None:
+    job = Driver(job_spec(jobs=20, parallel=2))
+    completed(job, 1.0)
+    job.decide(ev.ConvergenceDetected())
+    noted_at = job.job.converged_at
+    assert noted_at == job.now
+    assert job.state.goes_on
+    completed(job, 1.0)
+    assert job.decide(ev.ConvergenceDetected()) == []
+    assert job.job.converged_at == noted_at
+    shown = completion_details(job.job)
+    assert shown.convergence_detected_time.ToDatetime(UTC) == noted_at
+    assert not shown.completion_criterion
+
+
+def test_convergence_stops_what_is_open() -> None:
+    job = Driver(job_spec(jobs=20, parallel=2, on_convergence=True))
+    job.suggest()
+    job.assign(1)
+    job.decide(ev.ConvergenceDetected())
+    assert job.job.closing == closed_by(Criterion.CONVERGENCE)
+    assert job.trial(1).stop_requested
+    job.end(1, ev.Outcome.STOPPED)
+    assert job.job.status is TuningJobStatus.COMPLETED
+    kind = CompletionCriterion.COMPLETION_CRITERION_CONVERGENCE_DETECTED
+    assert completion_details(job.job).completion_criterion == kind
+
+
+def test_a_crash_forgets_no_convergence() -> None:
+    job = Driver(job_spec(jobs=20, parallel=1))
+    completed(job, 1.0)
+    job.decide(ev.ConvergenceDetected())
+    before = job.job.converged_at
+    job.crash()
+    assert job.job.converged_at == before
 
 
 def test_limits_are_criteria_too() -> None:

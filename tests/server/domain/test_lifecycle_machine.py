@@ -19,7 +19,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.server.domain.job_specs import CREATED_AT, METRIC, job_spec
+from tests.server.domain.job_specs import (
+    CREATED_AT,
+    METRIC,
+    SECOND_METRIC,
+    job_spec,
+    two_definitions,
+)
 from tests.server.domain.tuning_job_driver import ended
 from tests.simulation.decisions import Decisions
 from tunesmith_server.domain import effects as fx
@@ -34,9 +40,9 @@ from tunesmith_server.domain.states import (
 )
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.domain.tuning_job import JobSpec
+from tunesmith_server.domain.tuning_job import JobSpec, RetryTerms
 
-_SPECS = st.builds(
+_SINGLE = st.builds(
     job_spec,
     jobs=st.sampled_from([6, 8, 5, 7, 2, 1]),
     parallel=st.sampled_from([3, 4, 2, 1]),
@@ -44,8 +50,19 @@ _SPECS = st.builds(
     max_runtime=st.sampled_from([timedelta(hours=1), None]),
     target=st.sampled_from([None, None, 0.25, 0.3]),
     most_not_improving=st.sampled_from([None, None, 3]),
+    on_convergence=st.booleans(),
     retries=st.sampled_from([0, 0, 2]),
     time_limit=st.sampled_from([None, timedelta(minutes=5)]),
+)
+#: Some have a second definition, with a metric and retries of its own.
+_SPECS = st.one_of(
+    _SINGLE,
+    _SINGLE,
+    st.builds(
+        lambda spec, terms: two_definitions(spec, second_retry_terms=terms),
+        _SINGLE,
+        st.sampled_from([RetryTerms(), RetryTerms(most=1, time_limit=timedelta(minutes=2))]),
+    ),
 )
 _VALUES = st.sampled_from([0.5, 0.5, 0.25, math.nan, math.inf, -math.inf])
 _OUTCOMES = st.sampled_from([ev.Outcome.COMPLETED, *ev.Outcome])
@@ -114,6 +131,18 @@ class LifecycleMachine(RuleBasedStateMachine):
             self._decide(ev.DeadlinePassed())
             assert self.decisions.state.job.closing is not None
 
+    @rule(seldom=_SELDOM)
+    def converge(self, *, seldom: bool) -> None:
+        job = self.decisions.state.job
+        if not self.decisions.state.goes_on or job.converged_at is not None:
+            self._unheeded(ev.ConvergenceDetected())
+        elif seldom:
+            self._decide(ev.ConvergenceDetected())
+            after = self.decisions.state.job
+            assert after.converged_at == after.modified_at
+            completes = self.decisions.state.spec.criteria.on_convergence
+            assert (after.closing is not None) == completes
+
     # --- suggestions ----------------------------------------------------------------------
 
     @precondition(lambda self: self.ask is not None)
@@ -129,10 +158,16 @@ class LifecycleMachine(RuleBasedStateMachine):
         ask = self.ask
         assert ask is not None
         self.ask = None
+        definitions = self.decisions.state.spec.definitions
         indices = range(ask.first_index, ask.first_index + max(0, ask.count - missing))
         answer = ev.SuggestionsArrived(
             suggestions=tuple(
-                Suggestion(parameters={"learning_rate": f"{index}e-3"}) for index in indices
+                Suggestion(
+                    parameters={"learning_rate": f"{index}e-3"},
+                    # Not by turns: some have more of one than of the other.
+                    definition_name=definitions[index % 3 % len(definitions)].name,
+                )
+                for index in indices
             ),
             exhausted=exhausted,
         )
@@ -183,7 +218,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self._report(trial, ev.StageReached(stage=able[step % len(able)]))
 
     @precondition(lambda self: self.has_work)
-    @rule(pick=_PICK, value=_VALUES, name=st.sampled_from([METRIC, METRIC, "validation:accuracy"]))
+    @rule(pick=_PICK, value=_VALUES, name=st.sampled_from([METRIC, METRIC, SECOND_METRIC]))
     def write(self, *, pick: int, value: float, name: str) -> None:
         self._report(self._held(pick), ev.OutputWritten(lines=(f"{name}={value}",)))
         self._report(self._held(pick), ev.MetricEmitted(metric_name=name, value=value))
@@ -192,7 +227,8 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(pick=_PICK, outcome=_OUTCOMES, retryable=st.booleans(), value=_VALUES)
     def end_trial(self, *, pick: int, outcome: ev.Outcome, retryable: bool, value: float) -> None:
         if not math.isnan(value):  # else it ends without a value, or with what it emitted before
-            self._report(self._held(pick), ev.MetricEmitted(metric_name=METRIC, value=value))
+            metric_name = self._metric_of(self._held(pick))
+            self._report(self._held(pick), ev.MetricEmitted(metric_name=metric_name, value=value))
         trial = self._held(pick)
         self._report(trial, ended(outcome, retryable=retryable, started_at=self.now))
         if outcome is ev.Outcome.FAILED and retryable:
@@ -323,6 +359,9 @@ class LifecycleMachine(RuleBasedStateMachine):
         if not self.held:
             self._assign(sorted(self.waiting)[pick % len(self.waiting)], "a")
         return self.held[pick % len(self.held)]
+
+    def _metric_of(self, trial: Trial) -> str:
+        return self.decisions.state.spec.definition_of(trial).metric_name
 
     def _launched(self, pick: int) -> Trial:
         trials = list(self.decisions.store.trials.values())

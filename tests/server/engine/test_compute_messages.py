@@ -10,9 +10,12 @@ from tests.server.domain.job_specs import SPACE
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.warm_start import Lessons
 from tunesmith_server.engine.compute_messages import (
     Answer,
     Ask,
+    Assess,
+    Assessment,
     Begin,
     Forget,
     Learn,
@@ -49,6 +52,31 @@ IN_B = Suggestion(parameters={"x": "2"}, definition_name="b")
             maximise=False,
             is_seeded=True,
         ),
+        Begin(
+            job_id=5,
+            spaces={None: SPACE},
+            seed=0,
+            maximise=False,
+            is_seeded=True,
+            lessons=Lessons(
+                searches=(
+                    (Told(suggestion=A, value=1.5), Told(suggestion=A, value=None)),
+                    (Told(suggestion=IN_B, value=-1.0),),
+                ),
+                extra=(Integer(name="more", lo=1, hi=9),),
+                fixed={"more": "3"},
+                same_objective=True,
+            ),
+        ),
+        Assess(
+            number=8,
+            spaces={"a": SPACE, "b": ODD_SPACE},
+            maximise=True,
+            ends=[Told(suggestion=IN_B, value=1.0), Abandoned(suggestion=IN_B)],
+            remaining=12,
+        ),
+        Assessment(number=8, has_converged=True),
+        Assessment(number=8, fault="ValueError: no"),
         Learn(job_id=1, ends=[]),
         Learn(job_id=1, ends=[Told(suggestion=IN_B, value=1.0), Abandoned(suggestion=IN_B)]),
         Learn(

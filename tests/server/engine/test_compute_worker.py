@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from tests.server.domain.job_specs import SMALL_SPACE, SPACE
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import render
-from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_core.space.ranges import Integer, SearchSpace
 from tunesmith_server.domain.history import Abandoned, End, Told
 from tunesmith_server.domain.suggestion import Suggestion
-from tunesmith_server.engine.compute_messages import Answer, Ask, Begin, Learn
+from tunesmith_server.domain.warm_start import Lessons
+from tunesmith_server.engine.compute_messages import Answer, Ask, Assess, Assessment, Begin, Learn
 from tunesmith_server.engine.compute_worker import Searches
 
 # The kernels may have to be compiled.
@@ -156,3 +160,91 @@ def test_an_end_that_is_not_of_the_space_breaks_that_tuning_job_alone(wrong: Tex
     assert answer.fault.startswith("SpaceError: ")
     assert next(iter(wrong)) in answer.fault
     assert len(texts(searches.ask(ask(2)))) == 1
+
+
+# --- lessons of tuning jobs before --------------------------------------------------------
+
+
+def lessons(*values: float, depth: str = "4") -> Lessons:
+    """Say that an earlier tuning job ran some configurations, and tuned one hyperparameter more."""
+    ends = tuple(
+        Told(
+            suggestion=Suggestion(
+                parameters={
+                    "learning_rate": "0.001",
+                    "depth": depth,
+                    "booster": "tree",
+                    "more": str(number),
+                }
+            ),
+            value=value,
+        )
+        for number, value in enumerate(values)
+    )
+    return Lessons(
+        searches=(ends,),
+        extra=(Integer(name="more", lo=0, hi=9),),
+        fixed={"more": "2"},
+        same_objective=True,
+    )
+
+
+def test_lessons_change_the_first_suggestion_and_extra_hyperparameters_are_not_suggested() -> None:
+    searches = Searches(lambda: True)
+    searches.begin(begin())
+    without = texts(searches.ask(ask()))
+    searches.begin(replace(begin(), lessons=lessons(0.1, 0.5, 0.9)))
+    (first,) = texts(searches.ask(ask()))
+    assert [first] != without
+    assert set(first) == {"learning_rate", "depth", "booster"}
+
+
+def test_lessons_outside_the_ranges_are_none() -> None:
+    searches = Searches(lambda: True)
+    searches.begin(begin())
+    without = texts(searches.ask(ask()))
+    searches.begin(replace(begin(), lessons=lessons(0.1, 0.5, depth="99")))
+    assert texts(searches.ask(ask())) == without
+
+
+# --- convergence --------------------------------------------------------------------------
+
+
+def assess(*, values: Sequence[float | None], remaining: int = 5, depth: str = "4") -> Assess:
+    """Ask about results along one coordinate."""
+    ends = [
+        Told(
+            suggestion=Suggestion(
+                parameters={
+                    "learning_rate": repr(1e-5 * 10 ** (number / 5)),
+                    "depth": depth,
+                    "booster": "tree",
+                }
+            ),
+            value=value,
+        )
+        for number, value in enumerate(values)
+    ]
+    return Assess(number=9, spaces={None: SPACE}, maximise=True, ends=ends, remaining=remaining)
+
+
+def test_convergence_is_not_looked_for_before_the_kernels_are_compiled() -> None:
+    question = assess(values=[1.0] * 20)
+    assert never_warm().assess(question) == Assessment(number=9)
+
+
+def test_convergence_is_found_where_nothing_is_left_to_gain() -> None:
+    searches = Searches(lambda: True)
+    flat = [0.9 - 1e-6 * number for number in range(20)]
+    assert searches.assess(assess(values=flat)) == Assessment(number=9, has_converged=True)
+    rising = [0.1 + 0.04 * number for number in range(20)]
+    assert searches.assess(assess(values=rising)) == Assessment(number=9)
+    assert searches.assess(assess(values=flat[:9])) == Assessment(number=9)
+
+
+def test_results_that_are_not_of_the_space_are_a_fault_of_the_question_alone() -> None:
+    searches = Searches(lambda: True)
+    answer = searches.assess(assess(values=[1.0, 2.0], depth="0"))
+    assert answer.fault.startswith("SpaceError: ")
+    searches.begin(begin())
+    assert len(texts(searches.ask(ask()))) == 1

@@ -53,6 +53,17 @@ async def test_a_name_is_found_in_any_case_and_kept_as_written(store: Store) -> 
     assert found.request.hyper_parameter_tuning_job_name == "Digits"
 
 
+async def test_parents_are_read_in_order_and_outlive_their_names(store: Store) -> None:
+    ids = [(await store.create_job(new_job(name))).job.job_id for name in ("a", "b", "c")]
+    child = await store.create_job(replace(new_job("child"), parents=[ids[2], ids[0]]))
+    await store.delete_job(ids[0], deleted_at=NOW)
+    again = await store.create_job(new_job("a"))
+    found = await store.parents(child.job.job_id)
+    assert [each.job.job_id for each in found] == [ids[2], ids[0]]
+    assert [each.request.hyper_parameter_tuning_job_name for each in found] == ["c", "a"]
+    assert await store.parents(again.job.job_id) == ()
+
+
 async def test_an_unknown_name_is_none(store: Store) -> None:
     assert await store.job("nobody") is None
     assert await store.trial("nobody") is None

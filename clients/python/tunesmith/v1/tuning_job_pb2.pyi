@@ -290,6 +290,8 @@ class _CompletionCriterionEnumTypeWrapper(google.protobuf.internal.enum_type_wra
     """A trial's objective is as good as the target."""
     COMPLETION_CRITERION_BEST_OBJECTIVE_NOT_IMPROVING: _CompletionCriterion.ValueType  # 5
     """The best objective has not improved for a number of trials."""
+    COMPLETION_CRITERION_CONVERGENCE_DETECTED: _CompletionCriterion.ValueType  # 6
+    """No improvement worth having is expected any more."""
 
 class CompletionCriterion(_CompletionCriterion, metaclass=_CompletionCriterionEnumTypeWrapper):
     """Extension: what a tuning job has met that completes it."""
@@ -306,6 +308,8 @@ COMPLETION_CRITERION_TARGET_OBJECTIVE_METRIC_VALUE: CompletionCriterion.ValueTyp
 """A trial's objective is as good as the target."""
 COMPLETION_CRITERION_BEST_OBJECTIVE_NOT_IMPROVING: CompletionCriterion.ValueType  # 5
 """The best objective has not improved for a number of trials."""
+COMPLETION_CRITERION_CONVERGENCE_DETECTED: CompletionCriterion.ValueType  # 6
+"""No improvement worth having is expected any more."""
 global___CompletionCriterion = CompletionCriterion
 
 class _LeaseExpiryAction:

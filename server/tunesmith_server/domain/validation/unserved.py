@@ -197,9 +197,6 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_CONFIG}.StrategyConfig": Unserved(
         asks=_is_set, because="Hyperband, which alone has settings, is still to come"
     ),
-    "WarmStartConfig": Unserved(
-        asks=_is_set, because="results of earlier tuning jobs are not learnt from yet"
-    ),
     f"{_DEFINITION}.AlgorithmSpecification.TrainingInputMode": _MODES,
     f"{_CHANNEL}.InputMode": _MODES,
     f"{_CHANNEL}.CompressionType": Unserved(
@@ -336,6 +333,10 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.RetryStrategy.MaximumRetryAttempts",
         "Autotune",
         "Autotune.Mode",
+        "WarmStartConfig",
+        "WarmStartConfig.ParentHyperParameterTuningJobs",
+        "WarmStartConfig.ParentHyperParameterTuningJobs[].HyperParameterTuningJobName",
+        "WarmStartConfig.WarmStartType",
         "TrialLeaseConfig",
         "TrialLeaseConfig.LeaseDurationInSeconds",
         "TrialLeaseConfig.LeaseExpiryAction",

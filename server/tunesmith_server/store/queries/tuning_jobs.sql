@@ -19,14 +19,16 @@ SET version = new.version,
     objective_succeeded = new.objective_succeeded,
     objective_failed = new.objective_failed,
     best_training_job_name = new.best_training_job_name,
-    not_improving = new.not_improving
+    not_improving = new.not_improving,
+    converged_at = new.converged_at
 FROM (
     SELECT
         column1 AS job_id, column2 AS version, column3 AS modified_at, column4 AS launched,
         column5 AS exhausted, column6 AS completed, column7 AS stopped,
         column8 AS retryable_error, column9 AS non_retryable_error,
         column10 AS objective_succeeded, column11 AS objective_failed,
-        column12 AS best_training_job_name, column13 AS not_improving
+        column12 AS best_training_job_name, column13 AS not_improving,
+        column14 AS converged_at
     FROM (VALUES {rows})
 ) AS new
 WHERE
@@ -122,3 +124,21 @@ WHERE
     {moved}
 ORDER BY {key} {direction}, job.name {direction}
 LIMIT :limit
+
+-- name: insert_parent
+-- Write that a tuning job starts with another one's results.
+INSERT INTO warm_start_parents (job_id, position, parent_job_id)
+VALUES (:job_id, :position, :parent_job_id)
+
+-- name: parents
+-- Read the tuning jobs that a tuning job starts with, deleted ones too, in the request's order.
+SELECT
+    job.*,
+    (
+        SELECT count(*) FROM training_jobs AS trial
+        WHERE trial.job_id = job.job_id AND trial.ended_at IS NULL
+    ) AS in_progress
+FROM warm_start_parents AS parent
+JOIN tuning_jobs AS job ON job.job_id = parent.parent_job_id
+WHERE parent.job_id = :job_id
+ORDER BY parent.position

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.server.domain.create_requests import (
+    GRID,
     MAXIMIZE,
+    SITE,
     add_ranges,
     create_request,
     definition,
     plural_request,
 )
-from tests.server.domain.validation.rule_checks import paths, rule_violations
+from tests.server.domain.validation.rule_checks import found, paths, rule_violations
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.validation import check_constraints, validate_create
 
 CONFIG = "HyperParameterTuningJobConfig"
 OWN_SEARCH = "plural_definitions_have_their_own_search"
@@ -135,3 +141,90 @@ def test_the_plural_form_excludes_early_stopping_and_warm_start() -> None:
     request.training_job_definition.CopyFrom(definition())
     assert paths(request, "plural_excludes_early_stopping") == []
     assert paths(request, "plural_excludes_warm_start") == []
+
+
+def test_up_to_ten_definitions_are_taken() -> None:
+    request = plural_request()
+    for number in range(3, 11):
+        request.training_job_definitions.add().CopyFrom(request.training_job_definitions[0])
+        request.training_job_definitions[-1].definition_name = f"number-{number}"
+    validate_create(request, site=SITE)
+    request.training_job_definitions.add().CopyFrom(request.training_job_definitions[0])
+    request.training_job_definitions[-1].definition_name = "number-11"
+    with pytest.raises(InvalidRequest) as refusal:
+        validate_create(request, site=SITE)
+    assert [each.path for each in refusal.value.violations] == ["TrainingJobDefinitions"]
+
+
+def test_one_definition_may_come_in_the_plural_form() -> None:
+    request = plural_request()
+    del request.training_job_definitions[1]
+    validate_create(request, site=SITE)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_right"), [("a" * 64, True), ("a" * 65, False), ("a_b", False)]
+)
+def test_a_definitions_name_has_64_letters_digits_and_hyphens(
+    name: str,
+    is_right: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    request = plural_request()
+    request.training_job_definitions[1].definition_name = name
+    violations = check_constraints(request)
+    assert (not violations) == is_right
+    assert {each.path for each in violations} <= {"TrainingJobDefinitions[1].DefinitionName"}
+
+
+def test_the_environment_of_several_definitions_is_refused_by_name_with_its_count() -> None:
+    request = plural_request()
+    for number, each in enumerate(request.training_job_definitions):
+        for index in range(24):
+            each.environment[f"V{number}_{index}"] = "1"
+    (finding,) = found(request, "environments_are_small_enough")
+    assert "have 50 Environment entries together; at most 48" in finding.message
+
+
+def test_the_site_limits_a_grid_over_all_definitions() -> None:
+    request = plural_request()
+    config = request.hyper_parameter_tuning_job_config
+    config.strategy = GRID
+    config.resource_limits.ClearField("max_number_of_training_jobs")
+    for each in request.training_job_definitions:
+        each.ClearField("hyper_parameter_ranges")
+        each.hyper_parameter_ranges.categorical_parameter_ranges.add(
+            name="kind", values=["a", "b", "c"]
+        )
+    assert rule_violations(request, replace(SITE, max_training_jobs=6)) == ()
+    (violation,) = rule_violations(request, replace(SITE, max_training_jobs=5))
+    assert violation.message == "MaxNumberOfTrainingJobs is 6; this site takes at most 5"
+
+
+def test_a_grid_is_refused_in_the_definition_that_has_numbers() -> None:
+    request = plural_request()
+    request.hyper_parameter_tuning_job_config.strategy = GRID
+    request.training_job_definitions[0].hyper_parameter_ranges.ClearField(
+        "continuous_parameter_ranges"
+    )
+    request.training_job_definitions[0].hyper_parameter_ranges.ClearField(
+        "integer_parameter_ranges"
+    )
+    ranges = "TrainingJobDefinitions[1].HyperParameterRanges"
+    assert paths(request, "grid_needs_categorical_ranges") == [
+        f"{ranges}.IntegerParameterRanges",
+        f"{ranges}.ContinuousParameterRanges",
+    ]
+
+
+def test_combinations_are_counted_over_all_definitions() -> None:
+    request = plural_request()
+    limits = request.hyper_parameter_tuning_job_config.resource_limits
+    for each in request.training_job_definitions:
+        each.ClearField("hyper_parameter_ranges")
+        each.hyper_parameter_ranges.categorical_parameter_ranges.add(
+            name="kind", values=["a", "b", "c"]
+        )
+    limits.max_number_of_training_jobs = 6
+    assert paths(request, "combinations_suffice") == []
+    limits.max_number_of_training_jobs = 7
+    assert len(paths(request, "combinations_suffice")) == 1

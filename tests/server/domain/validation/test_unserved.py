@@ -112,7 +112,6 @@ ASKS: dict[str, Edit] = {
         "max_resource",
         9,
     ),
-    "WarmStartConfig": lambda r: r.warm_start_config.parent_hyper_parameter_tuning_jobs.add(),
     "TrainingJobDefinition.AlgorithmSpecification.TrainingInputMode": lambda r: setattr(
         definition(r).algorithm_specification, "training_input_mode", 3
     ),

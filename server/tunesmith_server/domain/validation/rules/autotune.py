@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith_server.domain.hints import choose_range
-from tunesmith_server.domain.validation.draft import CONFIG, Draft
+from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.rules.hyperparameters import MAX_TUNED
 from tunesmith_server.domain.validation.rules.strategy import GRID
 from tunesmith_server.domain.validation.search_space import Finding, tuned_names
@@ -24,7 +24,7 @@ def auto_parameters_need_autotune(draft: Draft) -> Iterator[Finding]:
             yield Finding(
                 path=f"{space.path}.AutoParameters",
                 message="AutoParameters need Autotune with the Mode Enabled; give that, or ranges "
-                f"in the other members of {CONFIG}.ParameterRanges",
+                f"in the other members of {space.path}",
             )
 
 
