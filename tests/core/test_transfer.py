@@ -32,6 +32,7 @@ from tunesmith_core.space import (
     SearchSpace,
 )
 from tunesmith_core.space.encoding import to_unit
+from tunesmith_core.threads import on_one_thread
 from tunesmith_core.transfer import MAX_EARLIER, Experience, ModelSpace, Result
 
 pytestmark = [pytest.mark.usefixtures("warm"), pytest.mark.timeout(60)]
@@ -281,9 +282,10 @@ def test_how_well_results_are_predicted_is_told_in_their_own_unit() -> None:
         for configuration in optimizer.ask(10, quasi_random=True):
             optimizer.tell(configuration, bowl(configuration))
         own = np.array(optimizer._x)
-        both, alone = (
-            model.view(own, optimizer.values, None).evidence for model in optimizer._models()
-        )
+        with on_one_thread():
+            both, alone = (
+                model.view(own, optimizer.values, None).evidence for model in optimizer._models()
+            )
         evidence.append((both, alone))
     assert evidence[0][1] == evidence[1][1]
     assert evidence[1][0] < evidence[0][0] - 20

@@ -110,7 +110,7 @@ def _log_gain(
     if len(finite) < FIRST or finite.min() == finite.max():
         return math.inf
     best, slope = float(finite.min()), slope_of(values, warped(values))
-    gain = -math.inf
+    gains = []
     for name, space in spaces.items():
         optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
         for place, each in enumerate(results):
@@ -121,5 +121,7 @@ def _log_gain(
             else:
                 optimizer.abandon(each.configuration)  # known, and of no more weight
         with contextlib.suppress(SpaceExhausted):
-            gain = max(gain, optimizer.promise(best=best, slope=slope, growth=1).log_gain)
-    return gain - math.log(abs(best)) if best else math.inf
+            gains.append(optimizer.promise(best=best, slope=slope, growth=1).log_gain)
+    if not gains:
+        return -math.inf
+    return max(gains) - math.log(abs(best)) if best else math.inf

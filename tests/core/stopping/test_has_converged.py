@@ -106,6 +106,7 @@ def test_a_space_with_nothing_left_has_converged_whatever_its_values(
     space: SearchSpace, seed: int
 ) -> None:
     values = np.random.default_rng(seed).standard_normal(12)
+    values -= values.min() if seed == 0 else 0.0  # of a best value of 0 there is no hundredth
     every = Optimizer(space, seed=seed).ask(12)
     results: list[Result] = list(zip(every, values.tolist(), strict=True))
     assert converged(results, space=space)
