@@ -34,7 +34,7 @@ from benchmarks.shared.report import save
 from tunesmith_core.stopping.halving import HalvingRule
 
 #: As the server has it: one run of so many is not judged at the first rung.
-BRACKET_EVERY: Final = 8
+BRACKET_EVERY: Final = 16
 MAX_SEEDS: Final = 1000
 
 _HOURS: Final = (72.0, 200.0)
@@ -81,10 +81,13 @@ class Pool:
 def main() -> None:
     """Replay, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of the records")
+    parser.add_argument("--data", type=Path, help="the folder of the records")
     parser.add_argument("--seeds", type=int, default=100, help=f"at most {MAX_SEEDS}")
     parser.add_argument("--report", type=Path, help="a JSON file to write the figures to")
     arguments = parser.parse_args()
+    if arguments.data is None:
+        print("left out: it needs the records of training runs; name their folder with --data")
+        return
     seeds = range(min(arguments.seeds, MAX_SEEDS))
     figures: dict[str, dict[str, object]] = {}
     print(f"mean regret over {len(seeds)} seeds, and how often the pool was used up")

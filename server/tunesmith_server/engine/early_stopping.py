@@ -22,7 +22,7 @@ from tunesmith_server.domain.tuning_job import Definition, HalvingTerms, JobSpec
 from tunesmith_server.store.store import Curve
 
 #: One trial of so many is not judged at the first rung, in case first values mislead.
-BRACKET_EVERY: Final = 8
+BRACKET_EVERY: Final = 16
 
 
 class _Judge(Protocol):

@@ -168,9 +168,9 @@ def test_hyperband_stops_who_goes_on_beyond_the_full_resource() -> None:
     assert behind(stopping, emitted(1.0, sequence=3)) == ["t"]
 
 
-def test_one_trial_of_eight_is_not_judged_at_the_first_rung() -> None:
+def test_one_trial_of_sixteen_is_not_judged_at_the_first_rung() -> None:
     stopping = EarlyStopping(hyperband(), [curve("a", 1.0), curve("b", 2.0)])
-    trials = {"t": replace(samples.new_trial("t"), index=8)}
+    trials = {"t": replace(samples.new_trial("t"), index=16)}
     state = replace(new_state(), trials=trials)
     assert not stopping.observe(state, [emitted(3.0)])
     stopping = EarlyStopping(hyperband(), [*(curve(name, 1.0, 1.0, 1.0, 1.0) for name in "ab")])
