@@ -37,6 +37,13 @@ _FINALISTS = 16
 _FAR = 1e100
 """In units of the warped objective: no more is told apart, and squares of it are finite."""
 
+_EARLIER_EVERY = 4
+"""While the first suggestions are spread out, one of so many, and the first, goes by searches that may
+have little in common with this one."""
+
+_DOUBT = 2.0
+"""By so much must the model that believes earlier searches predict better, in ln p of all results."""
+
 _Row = tuple[ParameterValue, ...]
 
 
@@ -312,10 +319,12 @@ class Optimizer:
     @property
     def _is_starting(self) -> bool:
         """Tell whether the next suggestion is to be spread out, whatever is known."""
-        if len(self._known) >= self._settings.initial or self._model_space.trusts:
-            return False
-        # Searches that may have little in common with this one have every third suggestion.
-        return not self._model_space.earlier or len(self._known) % 3 > 0
+        known, space = len(self._known), self._model_space
+        if not space.earlier or space.trusts:
+            return known < self._settings.initial and not space.trusts
+        # Beside those that are spread out, not instead of them.
+        by_earlier = -(-known // _EARLIER_EVERY)
+        return known % _EARLIER_EVERY > 0 and known - by_earlier < self._settings.initial
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
@@ -370,7 +379,8 @@ class Optimizer:
         views = [model.view(own, self.values, growth) for model in self._models()]
         if len(views) == 1 or np.isfinite(self._values).sum() < self._settings.initial:
             return views[0]
-        return max(views, key=lambda view: view.evidence)
+        everything, alone = views
+        return everything if everything.evidence > alone.evidence + _DOUBT else alone
 
     def _models(self) -> list[_Model]:
         """Give the model of all that is known and, as that may mislead, the one of this search."""

@@ -127,7 +127,7 @@ def with_family_limit(
 
 def _extra(fixed: Mapping[str, str], parents: Sequence[Definition]) -> Iterable[Parameter]:
     """Give the hyperparameters that are static now and that a parent tuned."""
-    for name, text in fixed.items():
+    for name, text in sorted(fixed.items()):  # the order of a message's map is any
         ranges = [
             each for parent in parents for each in parent.space.parameters if each.name == name
         ]

@@ -95,9 +95,9 @@ class Connection:
         return self._settled.is_set() and not self.is_lost
 
     @property
-    def is_idle(self) -> bool:
-        """Tell whether nobody has it, or waits for it."""
-        return not self._in_line
+    def in_line(self) -> int:
+        """Count who has it, or waits for it."""
+        return self._in_line
 
     @property
     def pid(self) -> int:

@@ -94,7 +94,7 @@ class Convergence:
             if not matters:
                 return False
             await connection.warmed()
-        if not (matters or connection.is_idle):
+        if connection.in_line and not matters:
             return False
         news = learn(Knowledge(), await self._store.outcomes(self._job_id))
         if news is None:

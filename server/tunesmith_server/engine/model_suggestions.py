@@ -117,18 +117,24 @@ class ModelSuggester:
         async with connection.turn():
             if connection.is_lost:
                 return None
+            if self._is_over():
+                return Answer(number=0)  # the optimiser is forgotten, and nobody waits any more
             answer = await connection.ask(
                 [*self._first_words(told, lessons), *self._lessons(news)],
                 job_id=self._job_id,
                 pending=news.pending,
                 count=count,
             )
-        if self._is_closed:
+        if self._is_over():
             connection.post(Forget(job_id=self._job_id))
         if answer.fault:
             raise SuggestionFault(answer.fault)
         self._told = _Told(connection=connection, knowledge=news.knowledge)
         return answer
+
+    def _is_over(self) -> bool:
+        """Tell whether it was closed, which may happen in every wait."""
+        return self._is_closed
 
     async def _news(self, knowledge: Knowledge) -> News | None:
         first_index = knowledge.first_unknown

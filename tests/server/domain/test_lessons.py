@@ -81,6 +81,23 @@ def test_ranges_of_every_kind_are_widened(
         assert extra == expected
 
 
+def test_the_order_of_what_has_become_static_is_that_of_the_names() -> None:
+    names = [f"p{number}" for number in range(8)]
+
+    def tuned(request: CreateRequest) -> None:
+        ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
+        for name in names:
+            ranges.integer_parameter_ranges.add(name=name, min_value="1", max_value="9")
+
+    def static(request: CreateRequest) -> None:
+        for name in reversed(names):
+            request.training_job_definition.static_hyper_parameters[name] = "3"
+
+    end = told(0.5, **dict.fromkeys(names, "2"))
+    lessons = lessons_of(child(static), [(parent(tuned).spec, [end])])
+    assert [each.name for each in lessons.extra] == names
+
+
 def test_parents_that_told_nothing_are_left_out() -> None:
     lessons = lessons_of(child(), [(parent().spec, []), (parent().spec, [told()])])
     assert len(lessons.searches) == 1

@@ -26,7 +26,7 @@ class FakeWorker:
 
     has_converged: bool = False
     is_warm: bool = True
-    is_idle: bool = True
+    in_line: int = 0
     is_lost: bool = False
     questions: list[dict[str, Any]] = field(default_factory=list, init=False)
 
@@ -128,9 +128,9 @@ async def test_it_is_not_looked_for_where_it_makes_no_difference(over: JobState)
 
 
 @pytest.mark.parametrize(("completes", "questions"), [(True, 1), (False, 0)])
-@pytest.mark.parametrize("busy", [{"is_warm": False}, {"is_idle": False}])
+@pytest.mark.parametrize("busy", [{"is_warm": False}, {"in_line": 1}])
 async def test_what_is_only_reported_waits_for_leisure(
-    busy: dict[str, bool], *, completes: bool, questions: int
+    busy: dict[str, Any], *, completes: bool, questions: int
 ) -> None:
     worker = FakeWorker(**busy)
     convergence = watched(worker, completes=completes)

@@ -434,3 +434,19 @@ async def test_what_the_optimiser_refuses_is_a_fault(store: SqliteStore, compute
     await job.run({"learning_rate": "0.01", "depth": "99", "booster": "tree"})
     with pytest.raises(SuggestionFault, match=r"SpaceError: .*depth"):
         await job.ask(job.suggester(compute))
+
+
+async def test_a_tuning_job_that_ends_while_it_waits_for_its_turn_is_no_fault(
+    store: SqliteStore, compute: Compute, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await new_job(store)
+    suggester = job.suggester(compute)
+    await job.ask(suggester)  # the optimiser is there, and is not begun again
+    connection = await compute.worker_of(job.job_id).connection()
+    async with connection.turn():
+        waiting = asyncio.create_task(job.ask(suggester))
+        while connection.in_line < 2:  # noqa: ASYNC110 - it says nothing when it grows
+            await asyncio.sleep(0)
+        suggester.close()
+    assert await waiting == SuggestionsArrived(suggestions=(), exhausted=False)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]

@@ -110,7 +110,7 @@ def _unusable(name: str, parent: Candidate | None) -> str | None:
             f"The tuning job {excerpt(name)} is {parent.status}; a parent must have ended, as "
             "Completed, Stopped or Failed"
         )
-    if len(parent.spec.definitions) > 1:
+    if parent.spec.request.training_job_definitions:
         return (
             f"The tuning job {excerpt(name)} has TrainingJobDefinitions; a parent must have one "
             "definition"
@@ -141,7 +141,7 @@ def _differences(spec: JobSpec, parent: JobSpec, path: str) -> Iterator[Violatio
             "static_changes_are_few",
         )
     if ours.message is not None and theirs.message is not None:
-        yield from _definitions(spec, ours.message, theirs.message, parent.name)
+        yield from _definitions(spec, ours.message, theirs.message, parent)
 
 
 def _objectives(spec: JobSpec, parent: JobSpec) -> Iterator[Violation]:
@@ -178,22 +178,37 @@ def _unmatched(ours: Definition, theirs: Definition, parent: str) -> str:
 
 def _kinds(ours: Definition, theirs: Definition, parent: str) -> Iterator[Violation]:
     """Find the hyperparameters that are of another type than they were."""
-    for here, there, place in ((ours, theirs, "tuned now"), (theirs, ours, f"tuned in {parent}")):
-        for name, tuned in _tuned(here).items():
-            other = _tuned(there).get(name)
-            if other is not None:
-                differs = type(other) is not type(tuned) and here is ours
-            else:
-                differs = not _is_of_kind(tuned, static_of(there)[name])
-            if differs:
-                kind = type(tuned).__name__.lower()
-                was = type(other).__name__.lower() if other is not None else "not a number"
-                yield _violation(
-                    "HyperParameterTuningJobConfig.ParameterRanges",
-                    f"Hyperparameter {excerpt(name)!r} is {kind} where it is {place}, and {was} "
-                    "in the other tuning job; its type must not change",
-                    "types_are_the_parents",
-                )
+    here, there = _tuned(ours), _tuned(theirs)
+    ranges = "HyperParameterTuningJobConfig.ParameterRanges"
+    for name, tuned in here.items():
+        before = there.get(name)
+        if before is not None and type(before) is not type(tuned):
+            yield _violation(
+                ranges,
+                f"Hyperparameter {excerpt(name)!r} is {_kind(tuned)}, and {_kind(before)} in "
+                f"{parent}; its type must not change",
+                "types_are_the_parents",
+            )
+        elif before is None and not _is_of_kind(tuned, static_of(theirs)[name]):
+            yield _violation(
+                ranges,
+                f"Hyperparameter {excerpt(name)!r} is {_kind(tuned)}, and was "
+                f"{excerpt(static_of(theirs)[name])!r} in {parent}; its type must not change",
+                "types_are_the_parents",
+            )
+    for name, tuned in there.items():
+        text = static_of(ours).get(name)
+        if text is not None and not _is_of_kind(tuned, text):
+            yield _violation(
+                f"{_DEFINITION}.StaticHyperParameters.{name}",
+                f"Hyperparameter {excerpt(name)!r} is {excerpt(text)!r}, and was {_kind(tuned)} in "
+                f"{parent}; its type must not change",
+                "types_are_the_parents",
+            )
+
+
+def _kind(tuned: Parameter) -> str:
+    return type(tuned).__name__.lower()
 
 
 def _is_of_kind(tuned: Parameter, text: str) -> bool:
@@ -211,7 +226,7 @@ def _changes(ours: Definition, theirs: Definition) -> list[str]:
     tuned, before = _tuned(theirs), static_of(theirs)
     return [
         name
-        for name, text in static_of(ours).items()
+        for name, text in sorted(static_of(ours).items())
         if name in tuned or (name in before and before[name] != text)
     ]
 
@@ -220,8 +235,12 @@ def _definitions(
     spec: JobSpec,
     ours: definition_pb.HyperParameterTrainingJobDefinition,
     theirs: definition_pb.HyperParameterTrainingJobDefinition,
-    parent: str,
+    parent: JobSpec,
 ) -> Iterator[Violation]:
+    # What Autotune chose, nobody wrote.
+    asked = (spec.request, parent.request)
+    if any(each.HasField("autotune") for each in asked):
+        ours, theirs = _without_retries(ours), _without_retries(theirs)
     if _kept(ours) != _kept(theirs):
         names = [ours.DESCRIPTOR.fields_by_name[name].json_name for name in _FREE]
         free = ", ".join(f"{name[0].lower()}{name[1:]}" for name in names)
@@ -229,7 +248,7 @@ def _definitions(
         yield _violation(
             _DEFINITION,
             "Only the following fields in TrainingJobDefinition are allowed to change: "
-            f"[{free}]. Changed against {parent}: {changed}.",
+            f"[{free}]. Changed against {parent.name}: {changed}.",
             "definition_is_the_parents",
         )
     if not is_identical(spec.request):
@@ -237,15 +256,15 @@ def _definitions(
     if list(ours.input_data_config) != list(theirs.input_data_config):
         yield _violation(
             f"{_DEFINITION}.InputDataConfig",
-            f"InputDataConfig differs from that of the parent {parent}; with "
-            "IdenticalDataAndAlgorithm the data must be the same: give the same, or TransferLearning",
+            f"InputDataConfig differs from that of the parent {parent.name}; "
+            "with IdenticalDataAndAlgorithm the data must be the same: give the same, or TransferLearning",
             "data_are_the_parents",
         )
     if _program(ours) != _program(theirs):
         yield _violation(
             f"{_DEFINITION}.AlgorithmSpecification",
-            f"The algorithm differs from that of the parent {parent}; with "
-            "IdenticalDataAndAlgorithm it must be the same, but for the version of its image: give "
+            f"The algorithm differs from that of the parent {parent.name}; "
+            "with IdenticalDataAndAlgorithm it must be the same, but for the version of its image: give "
             "the same, or TransferLearning",
             "algorithm_is_the_parents",
         )
@@ -260,6 +279,15 @@ def _kept(
     for name in (*_FREE, *_FREE_TOO):
         kept.ClearField(name)
     return kept
+
+
+def _without_retries(
+    definition: definition_pb.HyperParameterTrainingJobDefinition,
+) -> definition_pb.HyperParameterTrainingJobDefinition:
+    left = definition_pb.HyperParameterTrainingJobDefinition()
+    left.CopyFrom(definition)
+    left.ClearField("retry_strategy")
+    return left
 
 
 def _changed(ours: Message, theirs: Message) -> list[str]:

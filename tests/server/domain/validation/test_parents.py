@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from tests.server.domain.create_requests import MAXIMIZE, SITE, CreateRequest, create_request
+from tests.server.domain.create_requests import (
+    MAXIMIZE,
+    SITE,
+    CreateRequest,
+    create_request,
+    plural_request,
+)
 from tunesmith.v1 import warm_start_pb2
+from tunesmith.v1.tuning_job_pb2 import AUTOTUNE_MODE_ENABLED
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.job_spec import read_job_spec
 from tunesmith_server.domain.names import Account
@@ -82,12 +88,6 @@ def test_a_parent_must_have_ended(status: TuningJobStatus) -> None:
 
 def test_a_parent_must_exist() -> None:
     assert "There is no tuning job called before" in message(child(), None)
-
-
-def test_a_parent_has_one_definition() -> None:
-    candidate = parent()
-    several = replace(candidate.spec, definitions=candidate.spec.definitions * 2)
-    assert "has TrainingJobDefinitions" in message(child(), replace(candidate, spec=several))
 
 
 def test_the_objective_is_the_parents() -> None:
@@ -253,3 +253,37 @@ def test_trials_that_callers_run_need_no_definition_to_be_alike() -> None:
     assert refused(child(by_caller, kind=IDENTICAL), parent(by_caller)) == []
     # The static hyperparameter of the other is missing here.
     assert refused(child(by_caller), parent()) == ["hyperparameters_are_the_parents"]
+
+
+@pytest.mark.parametrize("who", ["child", "parent"])
+def test_retries_that_autotune_chose_may_differ(who: str) -> None:
+    def chosen(request: CreateRequest) -> None:
+        request.autotune.mode = AUTOTUNE_MODE_ENABLED
+        request.training_job_definition.retry_strategy.maximum_retry_attempts = 3
+
+    def written(request: CreateRequest) -> None:
+        request.training_job_definition.retry_strategy.maximum_retry_attempts = 3
+
+    if who == "child":
+        assert refused(child(chosen), parent()) == []
+    else:
+        assert refused(child(), parent(chosen)) == []
+    assert refused(child(written), parent()) == ["definition_is_the_parents"]
+
+
+def test_a_static_value_of_another_type_is_named_where_it_stands() -> None:
+    def word_for_depth(request: CreateRequest) -> None:
+        make_static(request)
+        request.training_job_definition.static_hyper_parameters["depth"] = "deep"
+
+    assert message(child(word_for_depth), parent()) == (
+        "TrainingJobDefinition.StaticHyperParameters.depth: Hyperparameter 'depth' is 'deep', and "
+        "was integer in before; its type must not change"
+    )
+
+
+def test_a_parent_in_the_plural_form_is_refused_even_with_one_definition() -> None:
+    request = plural_request()
+    del request.training_job_definitions[1:]
+    one = Candidate(spec=spec_of(request), status=TuningJobStatus.COMPLETED, launched=1)
+    assert "has TrainingJobDefinitions" in message(child(), one)

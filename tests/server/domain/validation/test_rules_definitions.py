@@ -197,7 +197,7 @@ def test_the_site_limits_a_grid_over_all_definitions() -> None:
         )
     assert rule_violations(request, replace(SITE, max_training_jobs=6)) == ()
     (violation,) = rule_violations(request, replace(SITE, max_training_jobs=5))
-    assert violation.message == "MaxNumberOfTrainingJobs is 6; this site takes at most 5"
+    assert violation.message == "The grid has 6 combinations; this site takes at most 5"
 
 
 def test_a_grid_is_refused_in_the_definition_that_has_numbers() -> None:

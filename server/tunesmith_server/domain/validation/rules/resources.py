@@ -138,11 +138,22 @@ def limits_are_within_the_sites(draft: Draft) -> Iterator[Finding]:
         ),
     }
     for member, (wanted, most) in asked.items():
+        is_implied = member == "MaxNumberOfTrainingJobs" and not limits.max_number_of_training_jobs
         if wanted > most and draft.is_sound(f"{LIMITS}.{member}"):
+            told = (
+                f"The grid has {_many(wanted)} combinations"
+                if is_implied
+                else f"{member} is {wanted}"
+            )
             yield Finding(
                 path=f"{LIMITS}.{member}",
-                message=f"{member} is {wanted}; this site takes at most {most}",
+                message=f"{told}; this site takes at most {most}",
             )
+
+
+def _many(count: int) -> str:
+    """Write a count that may have any number of digits."""
+    return str(count) if count < 10**9 else f"{float(min(count, 10**300)):.1e}"
 
 
 def _implied(draft: Draft) -> int:
