@@ -14,7 +14,7 @@ def main() -> None:
     """Fit a wave with one hidden layer, in nothing but Python."""
     parameters = json.loads(os.environ["SM_HPS"])
     rate, hidden = parameters["rate"], parameters["hidden"]
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311 - data to fit, no secret
     data = [(x, math.sin(3 * x)) for x in (draw.uniform(-2, 2) for _ in range(POINTS))]
     inner = [[draw.gauss(0, 1), draw.gauss(0, 1)] for _ in range(hidden)]
     outer = [draw.gauss(0, 0.1) for _ in range(hidden)]
