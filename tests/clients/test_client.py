@@ -345,6 +345,29 @@ async def test_tags_are_a_dict(
     assert list(service.calls[-1].request.tag_keys) == ["b"]
 
 
+async def test_a_training_job_is_deleted_under_one_request_id(
+    service: FakeTuningService, client: tunesmith.aio.AsyncClient
+) -> None:
+    deleted = training_job_operations_pb2.DeleteTrainingJobResponse()
+    service.answers["DeleteTrainingJob"] = [unavailable(), deleted]
+    await client.delete_training_job("a-001-00000000")
+    first, second = service.calls
+    assert second.request.training_job_name == "a-001-00000000"
+    assert first.metadata["tunesmith-request-id"] == second.metadata["tunesmith-request-id"]
+
+
+def test_the_synchronous_client_deletes_a_training_job(
+    service: FakeTuningService, sync_client: tunesmith.Client
+) -> None:
+    in_use = refused(grpc.StatusCode.FAILED_PRECONDITION, "ResourceInUse")
+    deleted = training_job_operations_pb2.DeleteTrainingJobResponse()
+    service.answers["DeleteTrainingJob"] = [in_use, deleted]
+    with pytest.raises(tunesmith.InvalidState) as early:
+        sync_client.delete_training_job("a-001-00000000")
+    assert early.value.reason == "ResourceInUse"
+    sync_client.delete_training_job("a-001-00000000")
+
+
 async def test_any_operation_can_be_called_by_its_name(
     service: FakeTuningService, client: tunesmith.aio.AsyncClient
 ) -> None:

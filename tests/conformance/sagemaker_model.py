@@ -18,6 +18,7 @@ OPERATIONS = (
     "DescribeTrainingJob",
     "ListTrainingJobs",
     "StopTrainingJob",
+    "DeleteTrainingJob",
     "AddTags",
     "ListTags",
     "DeleteTags",

@@ -106,6 +106,10 @@ class Calls:
         request = training_pb.StopTrainingJobRequest(training_job_name=name)
         refusing(lambda: self.stub.StopTrainingJob(request, timeout=CALL_S))
 
+    def delete_training_job(self, name: str) -> None:
+        request = training_pb.DeleteTrainingJobRequest(training_job_name=name)
+        refusing(lambda: self.stub.DeleteTrainingJob(request, timeout=CALL_S))
+
     def training_job(self, name: str) -> training_pb.DescribeTrainingJobResponse:
         request = training_pb.DescribeTrainingJobRequest(training_job_name=name)
         return refusing(lambda: self.stub.DescribeTrainingJob(request, timeout=CALL_S))

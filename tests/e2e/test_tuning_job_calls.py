@@ -10,9 +10,11 @@ import pytest
 
 from tests.e2e import jobs
 from tests.e2e.calls import STOPPED, Calls, Event, Refused, refusing, trial_runs
+from tests.e2e.conftest import ServerMaker
 from tests.e2e.harness import trial_processes
 from tests.e2e.jobs import create_request, write_script
 from tunesmith.v1 import tag_pb2, training_job_pb2
+from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 
 pytestmark = pytest.mark.timeout(120)
@@ -118,6 +120,75 @@ def test_a_deleted_job_frees_its_name_and_keeps_its_training_jobs(
     calls.watch_to_end("gone")
     (fresh,) = calls.training_jobs("gone")
     assert fresh.training_job_name != summary.training_job_name
+
+
+def test_a_deleted_training_job_is_gone_and_its_tuning_job_stays(
+    make_server: ServerMaker, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    static = {"gate": str(gate), "starts": str(tmp_path / "starts")}
+    server = make_server().start()
+    with Calls(server.address) as calls:
+        calls.create(
+            create_request(
+                *("kept",),
+                script=write_script(tmp_path, jobs.GATED),
+                output=tmp_path / "out",
+                jobs=2,
+                parallel=1,
+                static=static,
+            )
+        )
+        name = calls.watch_until("kept", trial_runs)[-1].training_job.summary.training_job_name
+        with pytest.raises(Refused) as early:
+            calls.delete_training_job(name)
+        gate.touch()
+        calls.watch_to_end("kept")
+        before = calls.describe("kept")
+        ended = calls.training_job(name)
+        calls.delete_training_job(name)
+        _check_deleted(calls, before, ended)
+        assert server.terminate() == 0
+    server.start()
+    with Calls(server.address) as calls:
+        _check_deleted(calls, before, ended)
+
+    assert early.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert early.value.reason == "ResourceInUse"
+    assert "is InProgress; stop it first" in early.value.text
+    assert Path(ended.model_artifacts.s3_model_artifacts.removeprefix("file://")).exists()
+
+
+def _check_deleted(
+    calls: Calls,
+    before: pb.DescribeHyperParameterTuningJobResponse,
+    deleted: training_pb.DescribeTrainingJobResponse,
+) -> None:
+    """Check that a deleted training job is found nowhere, and its tuning job as it was."""
+    name = deleted.training_job_name
+    tuning_job = before.hyper_parameter_tuning_job_name
+    tags = pb.ListTagsRequest(resource_arn=deleted.training_job_arn)
+    attempts: dict[str, tuple[Callable[[], object], str]] = {
+        "describe": (lambda: calls.training_job(name), "ValidationException"),
+        "stop": (lambda: calls.stop_training_job(name), "ValidationException"),
+        "delete": (lambda: calls.delete_training_job(name), "ResourceNotFound"),
+        "tags": (
+            lambda: refusing(lambda: calls.stub.ListTags(tags, timeout=10)),
+            "ResourceNotFound",
+        ),
+    }
+    for attempt, reason in attempts.values():
+        with pytest.raises(Refused) as missing:
+            attempt()
+        assert (missing.value.code, missing.value.reason) == (grpc.StatusCode.NOT_FOUND, reason)
+    of_all = calls.stub.ListTrainingJobs(training_pb.ListTrainingJobsRequest(), timeout=10)
+    listed = [each.training_job_name for each in calls.training_jobs(tuning_job)]
+    assert [each.training_job_name for each in of_all.training_job_summaries] == listed
+    assert len(listed) == 1
+    assert name not in listed
+    assert calls.describe(tuning_job) == before
+    assert before.training_job_status_counters.completed == 2
+    assert before.best_training_job.training_job_name == name
 
 
 def test_tags_reach_the_training_jobs_that_are_launched_after_them(

@@ -31,6 +31,7 @@ from tunesmith.v1.event_pb2 import (
 )
 from tunesmith.v1.tag_pb2 import Tag
 from tunesmith.v1.training_job_operations_pb2 import (
+    DeleteTrainingJobRequest,
     DescribeTrainingJobRequest,
     DescribeTrainingJobResponse,
     ListTrainingJobsForHyperParameterTuningJobRequest,
@@ -262,6 +263,12 @@ class AsyncClient:
         """Stop one training job; its tuning job goes on."""
         await self._caller.change(
             self._stub.StopTrainingJob, StopTrainingJobRequest(training_job_name=name)
+        )
+
+    async def delete_training_job(self, name: str) -> None:
+        """Delete the entry of a training job that has ended; its artifacts stay."""
+        await self._caller.change(
+            self._stub.DeleteTrainingJob, DeleteTrainingJobRequest(training_job_name=name)
         )
 
     async def tags(self, arn: str) -> dict[str, str]:

@@ -182,6 +182,10 @@ class Client:
         """Stop one training job; its tuning job goes on."""
         self._thread.run(self._client.stop_training_job(name))
 
+    def delete_training_job(self, name: str) -> None:
+        """Delete the entry of a training job that has ended; its artifacts stay."""
+        self._thread.run(self._client.delete_training_job(name))
+
     def tags(self, arn: str) -> dict[str, str]:
         """Give the tags of a tuning job or training job."""
         return self._thread.run(self._client.tags(arn))

@@ -131,9 +131,14 @@ def stop(*, name: str, server: str, as_json: bool) -> None:
 @json_option
 @reports_errors
 def delete(*, name: str, server: str, as_json: bool) -> None:
-    """Delete a tuning job that has ended; its training jobs and artifacts stay."""
+    """Delete a tuning job that has ended, or one such training job; the rest and artifacts stay."""
     with _connect(server) as client:
-        answer = client.call("DeleteHyperParameterTuningJob", {"HyperParameterTuningJobName": name})
+        if _is_training_job(client, name):
+            answer = client.call("DeleteTrainingJob", {"TrainingJobName": name})
+        else:
+            answer = client.call(
+                "DeleteHyperParameterTuningJob", {"HyperParameterTuningJobName": name}
+            )
     _report_change(answer, f"{name} is deleted.", as_json=as_json)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from tunesmith import Client, to_aws
+from tunesmith.errors import ResourceNotFound
 from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
 from tunesmith.v1.tuning_job_pb2 import (
     COMPLETION_CRITERION_MAX_NUMBER_OF_TRAINING_JOBS,
@@ -53,7 +54,7 @@ def report(
     if as_json:
         click.echo(json.dumps(to_aws(described), indent=2))
     elif described.HasField("best_training_job"):
-        best = client.describe_training_job(described.best_training_job.training_job_name)
+        best = _described(client, described.best_training_job.training_job_name)
         click.echo("\n".join(best_lines(described, best)))
     if progress.without_objective and not as_json:
         has_best = described.HasField("best_training_job")
@@ -74,16 +75,27 @@ def report(
     return ExitStatus.FAILED
 
 
+def _described(client: Client, training_job: str) -> DescribeTrainingJobResponse | None:
+    """Describe a training job; None: it was deleted."""
+    try:
+        return client.describe_training_job(training_job)
+    except ResourceNotFound:
+        return None
+
+
 def _last_lines(client: Client, tuning_job: str, failed: FailedTrainingJob) -> Sequence[str]:
-    """Ask for the end of a failed training job's output."""
+    """Ask for the end of a failed training job's output: nothing, if it was deleted."""
     near = max(0, failed.sequence - _NEAR)
+    lines: deque[str] = deque(maxlen=_LAST_LINES)
     for after in (near, 0) if near else (0,):
-        lines: deque[str] = deque(maxlen=_LAST_LINES)
-        for event in client.watch(
-            tuning_job, after_sequence=after, training_job_name=failed.name, kinds=("Log",)
-        ):
-            if event.log.training_job_name == failed.name:
-                lines.extend(event.log.lines)
+        try:
+            for event in client.watch(
+                tuning_job, after_sequence=after, training_job_name=failed.name, kinds=("Log",)
+            ):
+                if event.log.training_job_name == failed.name:
+                    lines.extend(event.log.lines)
+        except ResourceNotFound:
+            break
         if lines:
             break
     return lines
@@ -115,24 +127,34 @@ def division_line(progress: Progress) -> str:
 
 
 def best_lines(
-    described: DescribeHyperParameterTuningJobResponse, best: DescribeTrainingJobResponse
+    described: DescribeHyperParameterTuningJobResponse, best: DescribeTrainingJobResponse | None
 ) -> list[str]:
-    """Say which training job is best, with what, how good it is, and where its model lies."""
+    """Say which training job is best, with what, how good it is, and where its model lies.
+
+    Args:
+        described: Its tuning job.
+        best: The training job; None: it was deleted, and only its summary is left.
+    """
     summary = described.best_training_job
     evaluated = described.objective_status_counters.succeeded
     tuned = summary.tuned_hyper_parameters
     static = {
         name: value
-        for name, value in best.hyper_parameters.items()
+        for name, value in (best.hyper_parameters.items() if best is not None else ())
         if name not in tuned and not name.startswith("_tuning_")
     }
     several = len(described.training_job_definitions) > 1
     definition = wording.plain(summary.training_job_definition_name)
-    return [
+    lines = [
         f"Best training job: {summary.training_job_name}",
         f"  {wording.objective(summary)}, the best of {evaluated}",
         *([f"Definition: {definition}"] if several else []),
         *_section("Hyperparameters", {name: tuned[name] for name in sorted(tuned)}),
+    ]
+    if best is None:
+        return [*lines, "It was deleted since; its model artifact stays where it was stored."]
+    return [
+        *lines,
         *_section("Static hyperparameters", {name: static[name] for name in sorted(static)}),
         *_section(
             "Metrics",

@@ -11,6 +11,7 @@
     ├── ResourceInUse           the name is taken
     ├── ResourceLimitExceeded   a quota would be exceeded
     ├── InvalidState            the resource's status does not allow the call
+    │   └── TrainingJobInUse    a training job that is to be deleted has not ended
     ├── Conflict                somebody else's change or lease came first
     ├── AlreadyCompleted        the trial has ended, and stays as it ended
     ├── SequenceGap             a runner's report does not follow the last one
@@ -111,6 +112,14 @@ class ResourceLimitExceeded(TunesmithError):
 
 class InvalidState(TunesmithError):
     """Say that the resource's status does not allow the call. Describe it and decide anew."""
+
+
+class TrainingJobInUse(InvalidState):
+    """Say that a training job has not ended, and so is not deleted. Stop it, and wait for its end."""
+
+    def __init__(self, name: str, status: str) -> None:
+        self.name = name
+        super().__init__(f"The training job {name} is {status}; stop it first.")
 
 
 class Conflict(TunesmithError):

@@ -18,6 +18,7 @@ from tunesmith_server.domain.errors import (
     Conflict,
     InvalidState,
     ResourceNotFound,
+    TrainingJobInUse,
     TrainingJobNotFound,
 )
 from tunesmith_server.domain.names import Account
@@ -152,7 +153,7 @@ class Jobs:
             InvalidState: It is stopping or has ended.
             Conflict: The request id was used for something else.
         """
-        if await self._is_repeat(request_id, tuning_job_name=name):
+        if await self._is_repeat(request_id, of=f"commit/{name}"):
             return
         stored = await self.read(name)
         coordinator = self._coordinators.get(stored.job.job_id)
@@ -175,7 +176,7 @@ class Jobs:
         if stored is None:
             raise TrainingJobNotFound(name)
         tuning_job_name = stored.job.request.hyper_parameter_tuning_job_name
-        if await self._is_repeat(request_id, tuning_job_name=tuning_job_name):
+        if await self._is_repeat(request_id, of=f"commit/{tuning_job_name}"):
             return
         coordinator = self._coordinators.get(stored.job.job.job_id)
         if coordinator is None or stored.trial.status.is_terminal:
@@ -200,6 +201,26 @@ class Jobs:
                 f"{stored.job.status}, which is not in a terminal state. Stop it first."
             )
         await self._store.delete_job(stored.job.job_id, deleted_at=self._clock())
+
+    async def delete_training_job(self, name: str, *, request_id: str | None) -> None:
+        """Delete an ended training job; its artifacts and its tuning job stay.
+
+        Raises:
+            ResourceNotFound: There is no such training job.
+            TrainingJobInUse: It has not ended.
+            Conflict: The request id was used for something else.
+        """
+        if await self._is_repeat(request_id, of=f"DeleteTrainingJob/{name}"):
+            return
+        stored = await self._store.trial(name)
+        if stored is not None and not stored.trial.status.is_terminal:
+            status = stored.trial.status
+            raise TrainingJobInUse(stored.trial.name, status)
+        deleted_at = self._clock()
+        if stored is None or not await self._store.delete_trial(
+            name, deleted_at=deleted_at, request_id=request_id
+        ):
+            raise ResourceNotFound(f"There is no training job called {name}.")
 
     async def read(self, name: str) -> StoredJob:
         """Read a tuning job.
@@ -387,8 +408,8 @@ class Jobs:
             self._start(desk.run())
         return coordinator
 
-    async def _is_repeat(self, request_id: str | None, *, tuning_job_name: str) -> bool:
-        """Tell whether this change of a tuning job was made before.
+    async def _is_repeat(self, request_id: str | None, *, of: str) -> bool:
+        """Tell whether a change, ``<operation>/<resource>``, was made before.
 
         Raises:
             Conflict: The request id was used for something else.
@@ -396,7 +417,7 @@ class Jobs:
         used = None if request_id is None else await self._store.find_request(request_id)
         if used is None:
             return False
-        if used.lower() != f"commit/{tuning_job_name}".lower():
+        if used.lower() != of.lower():
             raise Conflict(
                 f"The request id {request_id} was used before, for {used}; a new request needs an "
                 f"id of its own."

@@ -60,6 +60,10 @@ TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
     errors.InvalidState: WireError(
         code=_C.FAILED_PRECONDITION, http_status=400, reason="ValidationException"
     ),
+    # SageMaker names this error for DeleteTrainingJob; nothing exists already.
+    errors.TrainingJobInUse: WireError(
+        code=_C.FAILED_PRECONDITION, http_status=400, reason="ResourceInUse"
+    ),
     errors.Conflict: WireError(code=_C.ABORTED, http_status=400, reason="ConflictException"),
     errors.AlreadyCompleted: WireError(
         code=_C.ALREADY_EXISTS, http_status=400, reason="ConflictException"

@@ -162,6 +162,16 @@ class TuningService(tuning_service_pb2_grpc.TuningServiceServicer):
         )
         return training_pb.StopTrainingJobResponse()
 
+    async def DeleteTrainingJob(
+        self, request: training_pb.DeleteTrainingJobRequest, context: Context
+    ) -> training_pb.DeleteTrainingJobResponse:
+        """Delete an ended training job; its artifacts and its tuning job stay."""
+        check_request(request)
+        await self._jobs.delete_training_job(
+            request.training_job_name, request_id=request_id(context)
+        )
+        return training_pb.DeleteTrainingJobResponse()
+
     async def AddTags(self, request: pb.AddTagsRequest, context: Context) -> pb.AddTagsResponse:
         """Add tags to a resource, or overwrite them by key."""
         check_request(request)

@@ -30,6 +30,7 @@ from tunesmith_server.store.store import Commit, NewJob, StoredJob
 
 _CREATE: Final = "CreateHyperParameterTuningJob"
 _COMMIT: Final = "commit"
+_DELETE_TRIAL: Final = "DeleteTrainingJob"
 
 
 def create_job(database: Database, new: NewJob) -> StoredJob:
@@ -225,6 +226,34 @@ def delete_job(database: Database, job_id: int, deleted_at: datetime) -> bool:
         return False
     # A tuning job made anew under the name has the same ARN, and starts without tags.
     database.run("delete_all_tags", arn=row["arn"])
+    return True
+
+
+def delete_trial(
+    database: Database, name: str, deleted_at: datetime, request_id: str | None
+) -> bool:
+    """Hide an ended training job and forget its tags; False: there is none.
+
+    Raises:
+        Conflict: The idempotency key was used before.
+    """
+    at = rows.from_time(deleted_at)
+    row = database.one("delete_trial", name=name, deleted_at=at)
+    if row is None:
+        return False
+    database.run("delete_all_tags", arn=row["arn"])
+    if request_id is not None:
+        noted = database.run(
+            "insert_request",
+            request_id=request_id,
+            operation=_DELETE_TRIAL,
+            resource=row["name"],
+            job_id=row["job_id"],
+            digest=None,
+            requested_at=at,
+        )
+        if not noted:
+            raise _used(request_id, reading.find_request(database, request_id) or "another request")
     return True
 
 

@@ -42,11 +42,11 @@ def parents(database: Database, job_id: int) -> tuple[StoredJob, ...]:
 def stored_job(database: Database, row: sqlite3.Row) -> StoredJob:
     """Complete a tuning job's row with its best training job."""
     name = row["best_training_job_name"]
-    return rows.stored_job(row, None if name is None else _trial(database, name))
+    return rows.stored_job(row, None if name is None else _best_trial(database, name))
 
 
-def _trial(database: Database, name: str) -> Trial | None:
-    row = database.one("trial_by_name", name=name)
+def _best_trial(database: Database, name: str) -> Trial | None:
+    row = database.one("best_trial", name=name)
     return None if row is None else rows.trial(row)
 
 

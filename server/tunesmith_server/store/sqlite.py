@@ -106,6 +106,14 @@ class SqliteStore:
         """Hide a tuning job and free its name."""
         return await self._writer.apply(lambda db: changes.delete_job(db, job_id, deleted_at))
 
+    async def delete_trial(
+        self, name: str, *, deleted_at: datetime, request_id: str | None = None
+    ) -> bool:
+        """Hide an ended training job."""
+        return await self._writer.apply(
+            lambda db: changes.delete_trial(db, name, deleted_at, request_id)
+        )
+
     async def find_request(self, request_id: str) -> str | None:
         """Give what the call with this idempotency key did."""
         return await self._readers.read(lambda db: reading.find_request(db, request_id))

@@ -254,6 +254,17 @@ class Store(Protocol):
         Its training jobs stay.
         """
 
+    async def delete_trial(
+        self, name: str, *, deleted_at: datetime, request_id: str | None = None
+    ) -> bool:
+        """Hide a training job that has ended, and drop its tags; False: there is none.
+
+        Its tuning job stays as it is, and so do outcomes, curves and the tuning job's events.
+
+        Raises:
+            Conflict: The ``request_id`` was used before.
+        """
+
     async def find_request(self, request_id: str) -> str | None:
         """Give what the call with this idempotency key did, ``<operation>/<resource>``."""
 
@@ -283,7 +294,7 @@ class Store(Protocol):
         """
 
     async def trial(self, name: str) -> StoredTrial | None:
-        """Read a training job by name; also one whose tuning job was deleted."""
+        """Read a training job by name, unless it was deleted; also one whose tuning job was."""
 
     async def list_jobs(self, query: JobQuery) -> Page[StoredJob]:
         """Read a page of tuning jobs."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -29,9 +30,12 @@ from tunesmith import InvalidRequest
 from tunesmith.aws_json import from_aws
 from tunesmith.v1 import event_pb2
 from tunesmith.v1.training_job_operations_pb2 import (
+    DeleteTrainingJobResponse,
+    StopTrainingJobResponse,
+)
+from tunesmith.v1.training_job_operations_pb2 import (
     ListTrainingJobsForHyperParameterTuningJobResponse as TrainingJobs,
 )
-from tunesmith.v1.training_job_operations_pb2 import StopTrainingJobResponse
 from tunesmith.v1.tuning_service_pb2 import (
     CreateHyperParameterTuningJobResponse,
     DeleteHyperParameterTuningJobResponse,
@@ -401,7 +405,8 @@ def test_jobs_stop_and_delete_say_on_standard_error_what_they_did(
     service.answers["StopHyperParameterTuningJob"] = [StopHyperParameterTuningJobResponse()]
     service.answers["StopTrainingJob"] = [StopTrainingJobResponse()]
     service.answers["DeleteHyperParameterTuningJob"] = [DeleteHyperParameterTuningJobResponse()]
-    for arguments in (("stop", "digits"), ("stop", trial(1)), ("delete", "digits")):
+    service.answers["DeleteTrainingJob"] = [DeleteTrainingJobResponse()]
+    for arguments in itertools.product(("stop", "delete"), ("digits", trial(1))):
         done = run("jobs", *arguments, "--server", server)
         assert (done.exit_code, done.stdout) == (0, "")
         assert arguments[1] in done.stderr
@@ -410,6 +415,8 @@ def test_jobs_stop_and_delete_say_on_standard_error_what_they_did(
         "DescribeTrainingJob",
         "StopTrainingJob",
         "DeleteHyperParameterTuningJob",
+        "DescribeTrainingJob",
+        "DeleteTrainingJob",
     ]
 
 
@@ -419,7 +426,8 @@ def test_jobs_stop_and_delete_can_print_the_wire_form(
     service.answers["StopHyperParameterTuningJob"] = [StopHyperParameterTuningJobResponse()]
     service.answers["StopTrainingJob"] = [StopTrainingJobResponse()]
     service.answers["DeleteHyperParameterTuningJob"] = [DeleteHyperParameterTuningJobResponse()]
-    for arguments in (("stop", "digits"), ("stop", trial(1)), ("delete", "digits")):
+    service.answers["DeleteTrainingJob"] = [DeleteTrainingJobResponse()]
+    for arguments in itertools.product(("stop", "delete"), ("digits", trial(1))):
         done = run("jobs", *arguments, "--server", server, "--json")
         assert (done.exit_code, done.stdout) == (0, "{}\n")
 

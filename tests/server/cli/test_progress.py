@@ -236,6 +236,18 @@ def test_the_report_names_the_best_its_hyperparameters_metrics_and_model() -> No
     ]
 
 
+def test_the_report_of_a_deleted_best_says_so_and_names_what_its_summary_has() -> None:
+    lines = best_lines(described("Completed", best=1), None)
+    assert lines == [
+        f"Best training job: {trial(1)}",
+        f"  {METRIC}=0.9, the best of 2",
+        "Hyperparameters",
+        "  act  relu",
+        "  lr   0.123456789",
+        "It was deleted since; its model artifact stays where it was stored.",
+    ]
+
+
 def test_the_outcome_is_one_line() -> None:
     assert outcome_line(described("Completed")) == (
         "Tuning job digits: Completed after 1 min 15 s; training jobs: 2 completed, 0 stopped, "

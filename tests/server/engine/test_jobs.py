@@ -29,6 +29,7 @@ from tunesmith_server.domain.errors import (
     ResourceLimitExceeded,
     ResourceNotFound,
     SequenceGap,
+    TrainingJobInUse,
     TrainingJobNotFound,
 )
 from tunesmith_server.domain.site import Quotas
@@ -154,6 +155,30 @@ async def test_stopping_a_training_job_is_for_open_ones(engine: Engine) -> None:
     with pytest.raises(TrainingJobNotFound):
         await engine.jobs.stop_training_job("nobody", request_id=None)
     assert (await runner.assignment()).training_job_name != name
+
+
+async def test_only_an_ended_training_job_is_deleted_and_once(engine: Engine) -> None:
+    await engine.create("job", jobs=2)
+    runner = await engine.connect("a")
+    assignment = await runner.assignment()
+    name = assignment.training_job_name
+    with pytest.raises(TrainingJobInUse, match=f"{name} is InProgress; stop it first"):
+        await engine.jobs.delete_training_job(name, request_id=None)
+    await runner.report(assignment, ended())
+    before = (await engine.jobs.read("job")).job.counters
+    await engine.jobs.delete_training_job(name, request_id="delete")
+    await engine.jobs.delete_training_job(name, request_id="delete")
+    for request_id in (None, "another"):
+        with pytest.raises(ResourceNotFound, match=name):
+            await engine.jobs.delete_training_job(name, request_id=request_id)
+    with pytest.raises(TrainingJobNotFound):
+        await engine.jobs.stop_training_job(name, request_id=None)
+    second = await runner.assignment()
+    with pytest.raises(Conflict, match="delete"):
+        await engine.jobs.delete_training_job(second.training_job_name, request_id="delete")
+    assert (await engine.jobs.read("job")).job.counters == before
+    await runner.report(second, ended())
+    assert await _settled(engine, "job") is TuningJobStatus.COMPLETED
 
 
 async def test_only_an_ended_job_is_deleted(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import TrainingJobNotFound
 from tunesmith_server.engine.fan_out import FanOut
 from tunesmith_server.engine.watch import Watch
+from tunesmith_server.store.store import TrialQuery
 
 Event = event_pb2.WatchHyperParameterTuningJobResponse
 TUNING_JOB: Final = event_pb2.WATCH_EVENT_KIND_TUNING_JOB
@@ -48,6 +49,17 @@ async def _run(engine: Engine, name: str, *, metrics: int = 3) -> int:
     await runner.report(assignment, *values, ended())
     runner.leave()
     return job_id
+
+
+async def test_a_deleted_training_job_cannot_be_watched(engine: Engine) -> None:
+    job_id = await _run(engine, "job")
+    (item,) = (await engine.store.list_trials(TrialQuery(job_id=job_id))).items
+    name = item.trial.name
+    everything = await _all(_watch(engine), job_id)
+    await engine.jobs.delete_training_job(name, request_id=None)
+    with pytest.raises(TrainingJobNotFound):
+        await _all(_watch(engine), job_id, trial_name=name)
+    assert await _all(_watch(engine), job_id) == everything
 
 
 async def test_watchers_before_during_and_after_see_the_same(engine: Engine) -> None:

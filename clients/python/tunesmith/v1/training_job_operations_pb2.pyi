@@ -608,3 +608,33 @@ class StopTrainingJobResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 global___StopTrainingJobResponse = StopTrainingJobResponse
+
+@typing.final
+class DeleteTrainingJobRequest(google.protobuf.message.Message):
+    """Asks for a training job's entry to be removed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRAINING_JOB_NAME_FIELD_NUMBER: builtins.int
+    training_job_name: builtins.str
+    """Required. The training job. 1 to 63 characters: letters, digits and inner hyphens."""
+    def __init__(
+        self,
+        *,
+        training_job_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["training_job_name", b"training_job_name"]) -> None: ...
+
+global___DeleteTrainingJobRequest = DeleteTrainingJobRequest
+
+@typing.final
+class DeleteTrainingJobResponse(google.protobuf.message.Message):
+    """Says that the entry is removed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___DeleteTrainingJobResponse = DeleteTrainingJobResponse

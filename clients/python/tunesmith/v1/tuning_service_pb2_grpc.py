@@ -94,6 +94,11 @@ class TuningServiceStub(object):
                 request_serializer=tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobRequest.SerializeToString,
                 response_deserializer=tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteTrainingJob = channel.unary_unary(
+                '/tunesmith.v1.TuningService/DeleteTrainingJob',
+                request_serializer=tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobRequest.SerializeToString,
+                response_deserializer=tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobResponse.FromString,
+                _registered_method=True)
         self.AddTags = channel.unary_unary(
                 '/tunesmith.v1.TuningService/AddTags',
                 request_serializer=tunesmith_dot_v1_dot_tuning__service__pb2.AddTagsRequest.SerializeToString,
@@ -255,6 +260,22 @@ class TuningServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteTrainingJob(self, request, context):
+        """Removes the entry of a training job that has ended, and its tags.
+
+        On return the removal is durable: no call finds the training job by its name any more, and no
+        list has it. Its artifacts stay, and so do its tuning job, with its counters, its
+        BestTrainingJob, which may be the deleted one, and its events, and what is learnt from the
+        training job. A retry under the same request id returns the first answer; under another it
+        meets NOT_FOUND.
+
+        Errors: NOT_FOUND, reason `ResourceNotFound`: no such training job. FAILED_PRECONDITION,
+        reason `ResourceInUse`: it has not ended; stop it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddTags(self, request, context):
         """Sets tags of a tuning job or training job; a known key gets the new value.
 
@@ -344,6 +365,11 @@ def add_TuningServiceServicer_to_server(servicer, server):
                     servicer.StopTrainingJob,
                     request_deserializer=tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobRequest.FromString,
                     response_serializer=tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobResponse.SerializeToString,
+            ),
+            'DeleteTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrainingJob,
+                    request_deserializer=tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobRequest.FromString,
+                    response_serializer=tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobResponse.SerializeToString,
             ),
             'AddTags': grpc.unary_unary_rpc_method_handler(
                     servicer.AddTags,
@@ -639,6 +665,33 @@ class TuningService(object):
             '/tunesmith.v1.TuningService/StopTrainingJob',
             tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobRequest.SerializeToString,
             tunesmith_dot_v1_dot_training__job__operations__pb2.StopTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tunesmith.v1.TuningService/DeleteTrainingJob',
+            tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobRequest.SerializeToString,
+            tunesmith_dot_v1_dot_training__job__operations__pb2.DeleteTrainingJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

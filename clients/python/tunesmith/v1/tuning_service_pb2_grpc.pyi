@@ -167,6 +167,22 @@ class TuningServiceStub:
     FAILED_PRECONDITION, reason `ValidationException`: it is Stopping already or has ended.
     """
 
+    DeleteTrainingJob: grpc.UnaryUnaryMultiCallable[
+        tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobRequest,
+        tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobResponse,
+    ]
+    """Removes the entry of a training job that has ended, and its tags.
+
+    On return the removal is durable: no call finds the training job by its name any more, and no
+    list has it. Its artifacts stay, and so do its tuning job, with its counters, its
+    BestTrainingJob, which may be the deleted one, and its events, and what is learnt from the
+    training job. A retry under the same request id returns the first answer; under another it
+    meets NOT_FOUND.
+
+    Errors: NOT_FOUND, reason `ResourceNotFound`: no such training job. FAILED_PRECONDITION,
+    reason `ResourceInUse`: it has not ended; stop it first.
+    """
+
     AddTags: grpc.UnaryUnaryMultiCallable[
         tunesmith.v1.tuning_service_pb2.AddTagsRequest,
         tunesmith.v1.tuning_service_pb2.AddTagsResponse,
@@ -346,6 +362,22 @@ class TuningServiceAsyncStub:
 
     Errors: NOT_FOUND, reason `ValidationException`: no such training job.
     FAILED_PRECONDITION, reason `ValidationException`: it is Stopping already or has ended.
+    """
+
+    DeleteTrainingJob: grpc.aio.UnaryUnaryMultiCallable[
+        tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobRequest,
+        tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobResponse,
+    ]
+    """Removes the entry of a training job that has ended, and its tags.
+
+    On return the removal is durable: no call finds the training job by its name any more, and no
+    list has it. Its artifacts stay, and so do its tuning job, with its counters, its
+    BestTrainingJob, which may be the deleted one, and its events, and what is learnt from the
+    training job. A retry under the same request id returns the first answer; under another it
+    meets NOT_FOUND.
+
+    Errors: NOT_FOUND, reason `ResourceNotFound`: no such training job. FAILED_PRECONDITION,
+    reason `ResourceInUse`: it has not ended; stop it first.
     """
 
     AddTags: grpc.aio.UnaryUnaryMultiCallable[
@@ -547,6 +579,24 @@ class TuningServiceServicer(metaclass=abc.ABCMeta):
 
         Errors: NOT_FOUND, reason `ValidationException`: no such training job.
         FAILED_PRECONDITION, reason `ValidationException`: it is Stopping already or has ended.
+        """
+
+    @abc.abstractmethod
+    def DeleteTrainingJob(
+        self,
+        request: tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobResponse, collections.abc.Awaitable[tunesmith.v1.training_job_operations_pb2.DeleteTrainingJobResponse]]:
+        """Removes the entry of a training job that has ended, and its tags.
+
+        On return the removal is durable: no call finds the training job by its name any more, and no
+        list has it. Its artifacts stay, and so do its tuning job, with its counters, its
+        BestTrainingJob, which may be the deleted one, and its events, and what is learnt from the
+        training job. A retry under the same request id returns the first answer; under another it
+        meets NOT_FOUND.
+
+        Errors: NOT_FOUND, reason `ResourceNotFound`: no such training job. FAILED_PRECONDITION,
+        reason `ResourceInUse`: it has not ended; stop it first.
         """
 
     @abc.abstractmethod

@@ -2,7 +2,7 @@
 -- Find the tuning job or training job with an ARN.
 SELECT arn FROM tuning_jobs WHERE arn = :arn AND deleted_at IS NULL
 UNION ALL
-SELECT arn FROM training_jobs WHERE arn = :arn
+SELECT arn FROM training_jobs WHERE arn = :arn AND deleted_at IS NULL
 
 -- name: tags
 -- Read a resource's tags.

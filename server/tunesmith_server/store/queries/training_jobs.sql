@@ -61,11 +61,23 @@ WHERE
 
 -- name: trial_id
 -- Find the row of one of a tuning job's training jobs.
-SELECT training_job_id FROM training_jobs WHERE name = :name AND job_id = :job_id
+SELECT training_job_id FROM training_jobs
+WHERE name = :name AND job_id = :job_id AND deleted_at IS NULL
 
 -- name: trial_by_name
 -- Read a training job.
+SELECT * FROM training_jobs WHERE name = :name AND deleted_at IS NULL
+
+-- name: best_trial
+-- Read a training job that is the best of its tuning job, also a deleted one.
 SELECT * FROM training_jobs WHERE name = :name
+
+-- name: delete_trial
+-- Hide a training job that has ended and is not hidden yet.
+UPDATE training_jobs
+SET deleted_at = :deleted_at
+WHERE name = :name AND ended_at IS NOT NULL AND deleted_at IS NULL
+RETURNING name, arn, job_id
 
 -- name: open_trials
 -- Read a tuning job's training jobs that have not ended, in launch order.
@@ -86,7 +98,8 @@ ORDER BY launch_index
 SELECT trial.*, {key} AS sort_key
 FROM training_jobs AS trial
 WHERE
-    ({key}, trial.name) {beyond} (:after_key, :after_name)
+    trial.deleted_at IS NULL
+    AND ({key}, trial.name) {beyond} (:after_key, :after_name)
     AND instr(lower(trial.name), lower(:name_contains)) > 0
     AND (:status IS NULL OR trial.status = :status)
     AND +trial.created_at > :created_after AND +trial.created_at < :created_before
@@ -101,6 +114,7 @@ SELECT trial.*, {key} AS sort_key
 FROM training_jobs AS trial
 WHERE
     trial.job_id = :job_id
+    AND trial.deleted_at IS NULL
     AND ({key}, trial.name) {beyond} (:after_key, :after_name)
     AND instr(lower(trial.name), lower(:name_contains)) > 0
     AND (:status IS NULL OR trial.status = :status)
@@ -130,7 +144,7 @@ DELETE FROM measurements WHERE training_job_id = :training_job_id
 SELECT m.metric_name, m.step, m.value, m.measured_at
 FROM measurements AS m
 JOIN training_jobs AS trial USING (training_job_id)
-WHERE trial.name = :name
+WHERE trial.name = :name AND trial.deleted_at IS NULL
 ORDER BY m.lease_token, m.sequence
 
 -- name: curves
