@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import json
 import os
 import subprocess
@@ -30,17 +29,11 @@ from tunesmith import InvalidRequest
 from tunesmith.aws_json import from_aws
 from tunesmith.v1 import event_pb2
 from tunesmith.v1.training_job_operations_pb2 import (
-    DeleteTrainingJobResponse,
-    StopTrainingJobResponse,
-)
-from tunesmith.v1.training_job_operations_pb2 import (
     ListTrainingJobsForHyperParameterTuningJobResponse as TrainingJobs,
 )
 from tunesmith.v1.tuning_service_pb2 import (
     CreateHyperParameterTuningJobResponse,
-    DeleteHyperParameterTuningJobResponse,
     ListHyperParameterTuningJobsResponse,
-    StopHyperParameterTuningJobResponse,
 )
 from tunesmith_server.cli import main
 from tunesmith_server.cli.request_check import read_create, refuse_misfits
@@ -397,39 +390,6 @@ def test_jobs_watch_of_a_failing_job_exits_with_1(service: FakeTuningService, se
     service.streams = [whole_job("Failed"), []]
     service.answers[DESCRIBE] = [described(), described("Failed")]
     assert run("jobs", "watch", "digits", "--server", server).exit_code == 1
-
-
-def test_jobs_stop_and_delete_say_on_standard_error_what_they_did(
-    service: FakeTuningService, server: str
-) -> None:
-    service.answers["StopHyperParameterTuningJob"] = [StopHyperParameterTuningJobResponse()]
-    service.answers["StopTrainingJob"] = [StopTrainingJobResponse()]
-    service.answers["DeleteHyperParameterTuningJob"] = [DeleteHyperParameterTuningJobResponse()]
-    service.answers["DeleteTrainingJob"] = [DeleteTrainingJobResponse()]
-    for arguments in itertools.product(("stop", "delete"), ("digits", trial(1))):
-        done = run("jobs", *arguments, "--server", server)
-        assert (done.exit_code, done.stdout) == (0, "")
-        assert arguments[1] in done.stderr
-    assert [call.operation for call in service.calls] == [
-        "StopHyperParameterTuningJob",
-        "DescribeTrainingJob",
-        "StopTrainingJob",
-        "DeleteHyperParameterTuningJob",
-        "DescribeTrainingJob",
-        "DeleteTrainingJob",
-    ]
-
-
-def test_jobs_stop_and_delete_can_print_the_wire_form(
-    service: FakeTuningService, server: str
-) -> None:
-    service.answers["StopHyperParameterTuningJob"] = [StopHyperParameterTuningJobResponse()]
-    service.answers["StopTrainingJob"] = [StopTrainingJobResponse()]
-    service.answers["DeleteHyperParameterTuningJob"] = [DeleteHyperParameterTuningJobResponse()]
-    service.answers["DeleteTrainingJob"] = [DeleteTrainingJobResponse()]
-    for arguments in itertools.product(("stop", "delete"), ("digits", trial(1))):
-        done = run("jobs", *arguments, "--server", server, "--json")
-        assert (done.exit_code, done.stdout) == (0, "{}\n")
 
 
 def test_jobs_trials_lists_training_jobs(server: str) -> None:
