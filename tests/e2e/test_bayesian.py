@@ -129,6 +129,7 @@ def test_with_a_random_seed_a_server_that_is_killed_goes_on_as_if_it_had_not_bee
     assert len(expected) == count
 
 
+@pytest.mark.long
 def test_a_killed_compute_worker_changes_nothing(make_server: ServerMaker, tmp_path: Path) -> None:
     found = []
     for name in ("undisturbed", "disturbed"):

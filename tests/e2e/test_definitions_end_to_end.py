@@ -116,6 +116,7 @@ def test_the_better_algorithm_has_most_of_the_training_jobs_and_the_best(
     assert len(list((tmp_path / "worse").iterdir())) == counts["worse"]
 
 
+@pytest.mark.long
 def test_a_killed_server_goes_on_with_both_definitions(
     make_server: ServerMaker, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_the_commands_tell_definitions_apart(
     assert "_tuning_objective_metric: " in described
 
 
+@pytest.mark.long
 def test_the_example_of_two_models_runs(tmp_path: Path) -> None:
     request: dict[str, Any] = json.loads((EXAMPLE / "job.json").read_text(encoding="utf-8"))
     limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
