@@ -2,7 +2,7 @@
 
 Nothing of it is stored but what was found. A search is looked at again when its results have grown
 by some part. Where convergence completes the tuning job it waits for its turn on the worker; where
-it is only reported, it is looked for while the worker has nothing else to do, and for a tenth of
+it is only reported, it is looked for while the worker has nothing else to do, and for a fiftieth of
 the time at most: a suggestion must not wait for what nobody may ask for.
 """
 
@@ -25,7 +25,7 @@ _FIRST: Final = 10
 #: Results grow by one of so many parts before they are looked at again.
 _GROWTH: Final = 8
 #: After something that only may be of use, so many times as long is rested.
-_REST: Final = 9.0
+_REST: Final = 49.0
 
 
 class Leisure:
