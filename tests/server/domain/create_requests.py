@@ -86,7 +86,7 @@ def grid_request() -> CreateRequest:
 
 
 def plural_request() -> CreateRequest:
-    """Make a request in the plural form, right but for not being served."""
+    """Make a request in the plural form, right as it stands."""
     request = create_request()
     request.ClearField("training_job_definition")
     request.hyper_parameter_tuning_job_config.ClearField("hyper_parameter_tuning_job_objective")
