@@ -56,6 +56,9 @@ def report(
     elif described.HasField("best_training_job"):
         best = _described(client, described.best_training_job.training_job_name)
         click.echo("\n".join(best_lines(described, best)))
+    if not as_json:
+        for line in overall_best_lines(described):
+            click.echo(line)
     if progress.without_objective and not as_json:
         has_best = described.HasField("best_training_job")
         lines = without_objective_lines(progress.without_objective, has_best=has_best)
@@ -165,6 +168,16 @@ def best_lines(
         ),
         f"Model artifact: {best.model_artifacts.s3_model_artifacts or 'none'}",
     ]
+
+
+def overall_best_lines(described: DescribeHyperParameterTuningJobResponse) -> list[str]:
+    """Say which training job is the best of a warm-started tuning job and its parents, if not its own."""
+    overall = described.overall_best_training_job
+    name = overall.training_job_name
+    if not name or name == described.best_training_job.training_job_name:
+        return []
+    whose = f"{name} of {overall.tuning_job_name}"
+    return [f"Best of all, its parents' included: {whose}, {wording.objective(overall)}"]
 
 
 def no_best_line(described: DescribeHyperParameterTuningJobResponse) -> str:

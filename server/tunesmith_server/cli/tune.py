@@ -256,14 +256,15 @@ def _create(connection: _Connection, reading: CreateReading, place: _Place) -> J
     except TunesmithError as error:
         if is_foreign(error):
             raise
-        hint = ""
-        if connection.embedded is None and place.site_file is not None:
+        hint, why = "", explanation(error)
+        is_about_site = "tunesmith.toml" in why or "site configuration" in why
+        if is_about_site and connection.embedded is None and place.site_file is not None:
             hint = (
                 f"\nThe server at {connection.client.address} has a configuration of its own: "
                 f"{place.site_file} is read by `tunesmith serve --config {place.site_file}`, or "
                 "here with --embedded."
             )
-        raise Refusal(explanation(error) + hint) from None
+        raise Refusal(why + hint) from None
 
 
 def _taken(connection: _Connection, name: str, place: _Place) -> str:

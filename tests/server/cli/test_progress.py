@@ -30,6 +30,7 @@ from tunesmith_server.cli.report import (
     best_lines,
     failure_lines,
     outcome_line,
+    overall_best_lines,
     without_objective_lines,
 )
 
@@ -245,6 +246,18 @@ def test_the_report_of_a_deleted_best_says_so_and_names_what_its_summary_has() -
         "  act  relu",
         "  lr   0.123456789",
         "It was deleted since; its model artifact stays where it was stored.",
+    ]
+
+
+def test_the_report_names_the_best_of_a_family_where_it_is_a_parents() -> None:
+    job = described("Completed", best=1)
+    assert overall_best_lines(job) == []
+    job.overall_best_training_job.CopyFrom(job.best_training_job)
+    assert overall_best_lines(job) == []
+    job.overall_best_training_job.training_job_name = "parent-007"
+    job.overall_best_training_job.tuning_job_name = "parent"
+    assert overall_best_lines(job) == [
+        f"Best of all, its parents' included: parent-007 of parent, {METRIC}=0.9"
     ]
 
 
