@@ -31,7 +31,7 @@ class BehindMedian:
         resource: The epoch, from 1.
         value: Its value there.
         rank: Its place among the averages of those that have ended, from 1, the best.
-        entries: How many of them there are; its own is not among them.
+        entries: How many averages there were, and its own value.
         threshold: Their median, the worst value with which it would have gone on.
     """
 
@@ -44,7 +44,7 @@ class BehindMedian:
     def __str__(self) -> str:
         return (
             f"at epoch {self.resource} its objective, {self.value:g}, was worse than "
-            f"{self.threshold:g}, the median of the averages up to there of the {self.entries} "
+            f"{self.threshold:g}, the median of the averages up to there of the {self.entries - 1} "
             "training jobs that have ended"
         )
 
@@ -95,7 +95,7 @@ class MedianRule:
             else bisect_left(others, value)
         )
         return BehindMedian(
-            resource=epoch, value=value, rank=better + 1, entries=len(others), threshold=median
+            resource=epoch, value=value, rank=better + 1, entries=len(others) + 1, threshold=median
         )
 
     def median(self, epoch: int) -> float | None:

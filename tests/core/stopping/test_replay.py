@@ -95,7 +95,7 @@ def test_a_table_of_the_median_worked_by_hand() -> None:
     # c: 0.5 is below 0.6, the median of 0.5 and 0.7. It has ended, and counts for d: 0.6 is above
     # the median of 0.5, 0.5, 0.7; 0.5 is below 0.7, that of the averages 0.6 and 0.8.
     c, d = report.stops
-    assert c.finding == BehindMedian(resource=1, value=0.5, rank=2, entries=2, threshold=0.6)
+    assert c.finding == BehindMedian(resource=1, value=0.5, rank=2, entries=3, threshold=0.6)
     assert (c.values_saved, c.seconds_saved, c.reached, c.place) == (1, 3.0, 0.95, 1)
     assert d.finding.resource == 2
     assert d.finding.threshold == pytest.approx(0.7)
