@@ -36,6 +36,9 @@ FIRST_RUNG: Final = 1 / 30
 """Where the first rung lies, of the full resource, if nobody says. The first value or two of a trial
 were measured to mislead."""
 
+BRACKET_EVERY: Final = 16
+"""One trial of so many is not judged at the first rung, in case first values mislead."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -122,6 +125,11 @@ class HalvingRule:
         self._rungs: list[list[float]] = [[] for _ in self._levels]
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """Give the resource of each rung, rising, of a trial with ``max_resource``."""
+        return self._levels
+
+    @property
     def rungs(self) -> int:
         """Give the number of rungs."""
         return len(self._levels)
@@ -202,6 +210,11 @@ class HalvingRule:
             return
         for scores, score in zip(self._rungs, running.scores, strict=False):
             del scores[bisect_left(scores, score)]
+
+
+def bracket_of(index: int) -> int:
+    """Give the bracket of a trial by its launch index, from 1: one of so many has more time."""
+    return 1 if index % BRACKET_EVERY == 0 else 0
 
 
 def _levels(min_resource: int, max_resource: int, eta: float) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ try:
     from tunesmith_server.cli.check_metrics import check_metrics
     from tunesmith_server.cli.jobs import jobs
     from tunesmith_server.cli.outcome import Program
+    from tunesmith_server.cli.replay import replay_command
     from tunesmith_server.cli.runner import runner
     from tunesmith_server.cli.serve import serve
     from tunesmith_server.cli.tune import tune
@@ -52,5 +53,5 @@ def main() -> None:
     """Tune hyperparameters on your own machines, by SageMaker's API."""
 
 
-for _command in (serve, runner, tune, jobs, check_metrics):
+for _command in (serve, runner, tune, jobs, replay_command, check_metrics):
     main.add_command(_command)

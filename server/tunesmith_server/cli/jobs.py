@@ -209,11 +209,29 @@ def logs(*, name: str, server: str, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("name")
+@click.option(
+    "--curves",
+    "with_curves",
+    is_flag=True,
+    help="A row for each value of each metric, of a tuning job that has ended.",
+)
 @server_option
 @json_option
 @reports_errors
-def export(*, name: str, server: str, as_json: bool) -> None:
-    """Print a tuning job's training jobs as CSV: hyperparameters, metrics, times."""
+def export(*, name: str, with_curves: bool, server: str, as_json: bool) -> None:
+    """Print a tuning job's training jobs as CSV: hyperparameters, metrics, times.
+
+    With --curves, every value that they emitted, as `tunesmith replay` reads it.
+    """
+    if with_curves and as_json:
+        raise click.UsageError("--curves prints CSV; leave --json out")
+    if with_curves:
+        from tunesmith_server.cli.job_curves import curve_rows
+
+        with _connect(server) as client:
+            rows = curve_rows(client, name)
+        _print_csv(rows)
+        return
     with _connect(server) as client:
         summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
         described = [client.describe_training_job(each.training_job_name) for each in summaries]
@@ -226,6 +244,10 @@ def export(*, name: str, server: str, as_json: bool) -> None:
         _row(training_job, summary)
         for training_job, summary in zip(described, summaries, strict=True)
     ]
+    _print_csv(rows)
+
+
+def _print_csv(rows: list[dict[str, str]]) -> None:
     columns = _columns(rows)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # For a program to read, whatever the terminal's encoding.

@@ -107,6 +107,13 @@ def moment(timestamp: Timestamp) -> str:
     return timestamp.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def instant(timestamp: Timestamp) -> str:
+    """Write a time in UTC to the microsecond, or nothing for one that is not set."""
+    if not timestamp.ByteSize():
+        return ""
+    return timestamp.ToDatetime(tzinfo=UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
 def spelled(enum: EnumDescriptor, number: int) -> str:
     """Give an enum value in SageMaker's spelling, or its number if a newer server sent it."""
     value = enum.values_by_number.get(number)

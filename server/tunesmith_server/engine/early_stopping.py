@@ -9,67 +9,15 @@ any other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
 
-from tunesmith_core.stopping.halving import HalvingRule
-from tunesmith_core.stopping.median import MedianRule
+from tunesmith_core.stopping.judges import HalvingJudge, Judge, MedianJudge
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain.events import TrialFellBehind
 from tunesmith_server.domain.states import TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.domain.tuning_job import Definition, HalvingTerms, JobSpec, JobState
+from tunesmith_server.domain.tuning_job import Definition, JobSpec, JobState
 from tunesmith_server.store.store import Curve
-
-#: One trial of so many is not judged at the first rung, in case first values mislead.
-BRACKET_EVERY: Final = 16
-
-
-class _Judge(Protocol):
-    """Judge the trials of one definition by the values of its objective."""
-
-    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
-        """Take note of a trial before its first value."""
-
-    def report(self, name: str, value: float, step: int) -> str | None:
-        """Take in a value; gives the reason to stop the trial, if there is one."""
-
-    def end(self, name: str) -> None:
-        """Take note of a trial that has ended and counts for others."""
-
-    def forget(self, name: str) -> None:
-        """Leave out of account what a trial has emitted: it failed, or begins anew."""
-
-
-class _Median:
-    def __init__(self, *, maximise: bool) -> None:
-        self._rule = MedianRule(maximise=maximise)
-        self.end, self.forget = self._rule.end, self._rule.forget
-
-    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
-        """Need nothing of a trial beforehand."""
-
-    def report(self, name: str, value: float, step: int) -> str | None:  # noqa: ARG002 - it counts
-        return self._rule.report(name, value)
-
-
-class _Halving:
-    def __init__(self, terms: HalvingTerms, *, maximise: bool) -> None:
-        self._terms = terms
-        self._rule = HalvingRule(
-            maximise=maximise,
-            min_resource=terms.min_resource,
-            max_resource=terms.max_resource,
-        )
-        self.end, self.forget = self._rule.end, self._rule.forget
-
-    def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
-        full = self._terms.full_resource(suggestion.parameters)
-        self._rule.begin(name, bracket=bracket_of(index), full=full)
-
-    def report(self, name: str, value: float, step: int) -> str | None:
-        verdict = self._rule.report(name, value, resource=step)
-        return None if verdict is None else str(verdict)
 
 
 class EarlyStopping:
@@ -83,12 +31,13 @@ class EarlyStopping:
     def __init__(self, spec: JobSpec, curves: Iterable[Curve] = ()) -> None:
         self._spec = spec
         self._judges = {each.name: _judge(spec, each) for each in spec.definitions}
+        self._terms = {each.name: each.halving_terms for each in spec.definitions}
         # Which judge has a trial that has emitted something, and has not ended.
-        self._judged: dict[str, _Judge] = {}
+        self._judged: dict[str, Judge] = {}
         for curve in curves:
             judge = self._begin(curve.trial_name, curve.index, curve.suggestion)
             for step, value in zip(curve.steps, curve.values, strict=True):
-                judge.report(curve.trial_name, value, step)
+                judge.report(curve.trial_name, value, step=step)
             if curve.status.is_terminal:
                 self._end(curve.trial_name, curve.status)
 
@@ -135,13 +84,16 @@ class EarlyStopping:
                 parameters=trial.parameters, definition_name=trial.definition_name
             )
             judge = self._begin(trial.name, trial.index, suggestion)
-        return judge.report(trial.name, effect.value, effect.step)
+        finding = judge.report(trial.name, effect.value, step=effect.step)
+        return None if finding is None else str(finding)
 
-    def _begin(self, name: str, index: int, suggestion: Suggestion) -> _Judge:
+    def _begin(self, name: str, index: int, suggestion: Suggestion) -> Judge:
         several = len(self._judges) > 1
-        judge = self._judges[suggestion.definition_name if several else self._only]
+        definition = suggestion.definition_name if several else self._only
+        judge, terms = self._judges[definition], self._terms[definition]
+        full = None if terms is None else terms.full_resource(suggestion.parameters)
         self._judged[name] = judge
-        judge.begin(name, index, suggestion)
+        judge.begin(name, index=index, full=full)
         return judge
 
     @property
@@ -162,15 +114,15 @@ class EarlyStopping:
             judge.end(name)
 
 
-def bracket_of(index: int) -> int:
-    """Give the bracket of a trial by its launch index: one of so many has more time."""
-    return 1 if index % BRACKET_EVERY == 0 else 0
-
-
-def _judge(spec: JobSpec, definition: Definition) -> _Judge:
-    if definition.halving_terms is not None:
-        return _Halving(definition.halving_terms, maximise=spec.goal.maximise)
-    return _Median(maximise=spec.goal.maximise)
+def _judge(spec: JobSpec, definition: Definition) -> Judge:
+    terms = definition.halving_terms
+    if terms is None:
+        return MedianJudge(maximise=spec.goal.maximise)
+    return HalvingJudge(
+        maximise=spec.goal.maximise,
+        min_resource=terms.min_resource,
+        max_resource=terms.max_resource,
+    )
 
 
 def _goes_on(state: JobState, trial_name: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from tunesmith_core.stopping import MedianRule, median
+from tunesmith_core.stopping.median import BehindMedian
 
 
 def test_a_table_worked_by_hand() -> None:
@@ -25,7 +26,9 @@ def test_a_table_worked_by_hand() -> None:
         rule.end(trial)
     assert [rule.median(epoch) for epoch in (1, 2, 3, 4)] == [4, 3, 4.5, None]
     assert rule.report("d", 4.0) is None  # equal is not worse
-    assert rule.report("d", 3.1) == (
+    behind = rule.report("d", 3.1)
+    assert behind == BehindMedian(resource=2, value=3.1, rank=3, entries=4, threshold=3)
+    assert str(behind) == (
         "at epoch 2 its objective, 3.1, was worse than 3, the median of the averages up to there "
         "of the 3 training jobs that have ended"
     )
@@ -40,7 +43,9 @@ def test_the_greater_the_better() -> None:
         rule.report(trial, value)
         rule.end(trial)
     assert rule.report("c", 0.6) is None
-    assert rule.report("d", 0.59) is not None
+    behind = rule.report("d", 0.59)
+    assert behind is not None
+    assert (behind.rank, behind.entries, behind.threshold) == (2, 3, 0.6)
 
 
 def test_one_trial_is_no_measure() -> None:

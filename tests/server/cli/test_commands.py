@@ -83,7 +83,7 @@ def run(*arguments: str | Path, text: str | None = None) -> Result:
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    assert set(main.commands) == {"serve", "runner", "tune", "jobs", "check-metrics"}
+    assert set(main.commands) == {"serve", "runner", "tune", "jobs", "replay", "check-metrics"}
     jobs = main.commands["jobs"]
     assert isinstance(jobs, click.Group)
     assert set(jobs.commands) == {
