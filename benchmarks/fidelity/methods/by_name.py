@@ -29,6 +29,10 @@ METHODS = {
     "halving-eta3": Source("tunesmith", "halving", "eta3"),
     "halving-eta3-tenth": Source("tunesmith", "halving", "eta3_tenth"),
     "halving-eta3-first": Source("tunesmith", "halving", "eta3_first"),
+    "optuna-tpe": Source("optuna", "optuna_hyperband", "tpe"),
+    "optuna-random": Source("optuna", "optuna_hyperband", "random"),
+    "syne-tune-asha": Source("syne-tune", "syne_tune_asha", "Asha"),
+    "syne-tune-asha-30th": Source("syne-tune", "syne_tune_asha", "from_30th"),
 }
 
 
