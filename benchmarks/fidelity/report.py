@@ -17,8 +17,13 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from benchmarks.fidelity.plots import draw_regrets
 from benchmarks.fidelity.pools import F64, HOURS, VALUES
 from benchmarks.fidelity.records import FOLDER, Record, read
+
+#: Of the largest budget; records have nothing from much earlier, and diverged runs no regret.
+DRAWN_FROM: Final = 0.08
+POINTS: Final = 80
 
 #: A task's name and a seed.
 Replay: TypeAlias = tuple[str, int]
@@ -84,9 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--labels", help="of the records, by commas; default: all")
     parser.add_argument("--records", type=Path, nargs="*", default=[FOLDER], help="folders")
+    parser.add_argument("--plot", type=Path, help="a PNG file to draw to; needs matplotlib")
     arguments = parser.parse_args()
     wanted = arguments.labels.split(",") if arguments.labels else None
-    print("\n".join(page(compare(load(arguments.records, wanted)))))
+    comparison = compare(load(arguments.records, wanted))
+    print("\n".join(page(comparison)))
+    if arguments.plot is not None:
+        draw_regrets(list(panels(comparison)), arguments.plot)
 
 
 def load(folders: Sequence[Path], wanted: Sequence[str] | None) -> dict[str, dict[Replay, Record]]:
@@ -143,6 +152,17 @@ def page(comparison: Comparison) -> Iterator[str]:
     for index in np.argsort(overall):
         cells = [overall[index], *(ranks[index] for ranks in by_data)]
         yield f"| {comparison.labels[index]} | {' | '.join(f'{cell:.2f}' for cell in cells)} |"
+
+
+def panels(comparison: Comparison) -> Iterator[tuple[str, F64, dict[str, F64]]]:
+    """Give the mean regrets at rising budgets, for each kind of data and each method."""
+    for data in DATA:
+        own = comparison.of(data)
+        if own.replays:
+            budgets = np.linspace(DRAWN_FROM * data.budgets[-1], data.budgets[-1], POINTS)
+            means = np.array([own.regrets(float(budget)).mean(axis=1) for budget in budgets])
+            regrets = dict(zip(own.labels, means.T, strict=True))
+            yield f"{data.name}: {data.unit}", budgets, regrets
 
 
 def section(data: Data, comparison: Comparison) -> Iterator[str]:
