@@ -2,7 +2,8 @@
 
     .venv/bin/python -m benchmarks.fidelity.report [--labels random,halving] [--records DIR ...]
 
-Methods are compared on the tasks and seeds that all of them have. Ranks are given within each task,
+Methods are compared on the tasks and seeds that all of them have. Beside a mean stands its standard
+error over the seeds. Ranks are given within each task,
 seed and budget, 1 for the least regret, ties sharing their average. A method that stops runs early
 uses up the pool first, and learns nothing more from then on: how often is told, too.
 """
@@ -116,12 +117,16 @@ def load(folders: Sequence[Path], wanted: Sequence[str] | None) -> dict[str, dic
 
 
 def compare(records: Mapping[str, Mapping[Replay, Record]]) -> Comparison:
-    """Compare methods on the replays that all of them have.
+    """Compare methods on the seeds that all of them have, of all tasks that any seed has.
 
     Raises:
         SystemExit: They have none in common.
     """
-    common = sorted(set.intersection(*(set(own) for own in records.values())))
+    shared = set.intersection(*(set(own) for own in records.values()))
+    tasks = {task for task, _ in shared}
+    common = sorted(
+        (task, seed) for task, seed in shared if all((each, seed) in shared for each in tasks)
+    )
     if not common:
         raise SystemExit(f"{', '.join(records)} have no replays in common")
     return Comparison(
@@ -177,9 +182,11 @@ def section(data: Data, comparison: Comparison) -> Iterator[str]:
         own = comparison.records[label]
         cells = []
         for budget in data.budgets:
-            mean = comparison.regrets(budget)[index].mean()
+            # Replays are ordered by task, and then by seed.
+            by_seed = comparison.regrets(budget)[index].reshape(len(tasks), -1).mean(axis=0)
+            error = by_seed.std(ddof=1) / np.sqrt(len(by_seed)) if len(by_seed) > 1 else np.nan
             used_up = sum(record.is_used_up(budget) for record in own)
-            cells.append(f"{mean:.4f} | {used_up} of {replays}")
+            cells.append(f"{by_seed.mean():.4f} ± {error:.4f} | {used_up} of {replays}")
         begun = np.mean([record.begun for record in own])
         stopped = np.mean([record.stopped for record in own])
         yield f"| {label} | {' | '.join(cells)} | {begun:.0f}, {stopped:.0f} |"
