@@ -77,12 +77,22 @@ def environment_of(method: str) -> Environment:
     """
     for each in environments():
         if method in each.methods:
-            if not each.python.exists():
-                make = "make venv" if not each.steps else f"{_PROGRAM} make {each.name}"
-                raise SystemExit(f"{method} needs the environment {each.name}: {make}")
+            interpreter(each, wanted_by=method)
             return each
     known = ", ".join(method for each in environments() for method in each.methods)
     raise SystemExit(f"there is no method {method}; there are {known}")
+
+
+def interpreter(described: Environment, *, wanted_by: str) -> Path:
+    """Give the interpreter of an environment.
+
+    Raises:
+        SystemExit: The environment is not made yet.
+    """
+    if not described.python.exists():
+        make = "make venv" if not described.steps else f"{_PROGRAM} make {described.name}"
+        raise SystemExit(f"{wanted_by} needs the environment {described.name}: {make}")
+    return described.python
 
 
 def variables() -> dict[str, str]:

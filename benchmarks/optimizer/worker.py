@@ -115,11 +115,11 @@ def known_versions(method: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     if where.name == environment("tunesmith").name:
-        found["commit"] = _commit_of_core()
+        found["commit"] = commit_of_core()
     return found
 
 
-def _commit_of_core() -> str:
+def commit_of_core() -> str:
     """Give the commit that last changed what suggests; "-dirty" if it was changed since."""
     named = _git("log", "-1", "--format=%h", "--", "core")
     changed = _git("status", "--porcelain", "--", "core")

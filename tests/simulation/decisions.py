@@ -29,6 +29,7 @@ class Decisions:
         state: What the service holds in memory.
         store: What outlives a crash.
         steps: How many events were decided.
+        durable: What the last of them wrote.
     """
 
     def __init__(self, spec: JobSpec, created_at: datetime) -> None:
@@ -41,6 +42,7 @@ class Decisions:
         self.store = MemoryStore(job)
         self.state = JobState(spec=spec, job=job)
         self.steps = 0
+        self.durable: list[fx.Durable] = []
 
     def decide(self, event: ev.Event, now: datetime) -> list[fx.Command]:
         """Decide an event, make it durable, and give the commands to carry out."""
@@ -55,7 +57,7 @@ class Decisions:
         if durable or state.job != before.job:
             state = replace(state, job=replace(state.job, version=before.job.version + 1))
             self.store.commit(state.job, durable)
-        self.state = state
+        self.state, self.durable = state, durable
         if before.job.status.is_terminal:
             assert not effects, f"{effects} after the tuning job was {before.job.status}"
         return commands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import assert_never
 
 from tests.server.domain.outcomes import outcome_of
@@ -11,8 +11,10 @@ from tunesmith.v1 import event_pb2
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import views
 from tunesmith_server.domain.history import Outcome
+from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
+from tunesmith_server.store.store import Curve
 
 
 class MemoryStore:
@@ -69,6 +71,22 @@ class MemoryStore:
     def outcomes(self) -> tuple[Outcome, ...]:
         """Say what has become of all training jobs so far."""
         return tuple(outcome_of(trial) for trial in self.trials.values())
+
+    def curves(self, metric_of: Callable[[Trial], str]) -> Iterator[Curve]:
+        """Give what each training job measured of its objective, in the order of its reports."""
+        for name, kept in self.measurements.items():
+            trial = self.trials[name]
+            own = [each for each in kept if each.metric_name == metric_of(trial)]
+            yield Curve(
+                trial_name=name,
+                index=trial.index,
+                suggestion=Suggestion(
+                    parameters=trial.parameters, definition_name=trial.definition_name
+                ),
+                status=trial.status,
+                steps=tuple(each.step for each in own),
+                values=tuple(each.value for each in own),
+            )
 
     def _save_trial(self, trial: Trial, *, is_new: bool) -> None:
         before = self.trials.get(trial.name)

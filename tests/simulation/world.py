@@ -26,6 +26,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import InvalidState, TrainingJobNotFound
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, TuningJob
+from tunesmith_server.engine.early_stopping import EarlyStopping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ class _Service:
         self._world = world
         self._rng = np.random.Generator(np.random.Philox(world.seed))
         self._suggester = make_suggester(spec)
+        self._early_stopping: EarlyStopping | None = None
         self._runners: dict[str, SimulatedRunner] = {}
         self._instances = 0
         self._most_open = 0
@@ -176,6 +178,9 @@ class _Service:
         self._suggester = make_suggester(self._spec)
         self._waiting, self._places = {}, {}
         self.decisions.crash()
+        if self._spec.is_judged:
+            curves = self.decisions.store.curves(self._metric_of)
+            self._early_stopping = EarlyStopping(self._spec, curves)
         for name, trial in self.decisions.state.trials.items():
             if trial.lease is not None:
                 self._places.setdefault(trial.lease.instance_id, set()).add(name)
@@ -194,12 +199,16 @@ class _Service:
             self._crash()
             return False
         commands = self.decisions.decide(event, self.agenda.now)
+        durable = self.decisions.durable
         self._most_open = max(self._most_open, len(self.decisions.state.trials))
         if self._crash_due == "after the commit":
             self._crash()
             return False
         for command in commands:
             self._act(command)
+        if self._early_stopping is not None:
+            for behind in self._early_stopping.observe(self.decisions.state, durable):
+                self.agenda.after(0.0, self._while_alive(partial(self._decide, behind)))
         return True
 
     def _act(self, command: fx.Command) -> None:
