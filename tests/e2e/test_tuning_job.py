@@ -152,6 +152,15 @@ def test_hyperband_stops_at_rungs_and_says_which(calls: Calls, tmp_path: Path) -
         f"3 of {entries}; it would have gone on with 0.5"
         for entries in (3, 4)
     }
+    verdicts = [
+        summary.stopping_verdict
+        for summary in calls.training_jobs("rungs")
+        if summary.HasField("stopping_verdict")
+    ]
+    assert [(each.rung, each.rank, each.value, each.threshold) for each in verdicts] == [
+        (1, 3, 0.9, 0.5)
+    ] * 2
+    assert sorted(each.entries for each in verdicts) == [3, 4]
     echo = described.hyper_parameter_tuning_job_config
     assert echo.strategy_config.hyperband_strategy_config.max_resource == 9
 

@@ -12,6 +12,7 @@ import math
 from array import array
 from bisect import insort
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Final
 
 FEWEST: Final = 2
@@ -20,6 +21,30 @@ number, and the median of one trial would stop every other one that follows."""
 
 LAST_EPOCH: Final = 10_000
 """There is no decision from here on, which bounds what is kept of a trial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Say why a trial need not go on.
+
+    Attributes:
+        epoch: At which of its values, from 1.
+        value: Its value there.
+        median: What it was compared with; a value as good as that would have gone on.
+        entries: How many trials the median is over.
+    """
+
+    epoch: int
+    value: float
+    median: float
+    entries: int
+
+    def __str__(self) -> str:
+        return (
+            f"at epoch {self.epoch} its objective, {self.value:g}, was worse than {self.median:g}, "
+            f"the median of the averages up to there of the {self.entries} training jobs that have "
+            f"ended"
+        )
 
 
 class MedianRule:
@@ -38,7 +63,7 @@ class MedianRule:
         # For each epoch the averages of the trials that have ended, ascending.
         self._ended: list[array[float]] = []
 
-    def report(self, trial: Hashable, value: float) -> str | None:
+    def report(self, trial: Hashable, value: float) -> Verdict | None:
         """Take in a trial's value at its next epoch.
 
         Args:
@@ -47,7 +72,7 @@ class MedianRule:
                 nothing.
 
         Returns:
-            In words, why the trial should stop; None if it should go on.
+            Why the trial should stop; None if it should go on.
 
         Cost: O(1).
         """
@@ -61,11 +86,8 @@ class MedianRule:
         median = self.median(epoch)
         if median is None or not (value < median if self._maximise else value > median):
             return None
-        return (
-            f"at epoch {epoch} its objective, {value:g}, was worse than {median:g}, the median of "
-            f"the averages up to there of the {len(self._ended[epoch - 1])} training jobs that "
-            f"have ended"
-        )
+        entries = len(self._ended[epoch - 1])
+        return Verdict(epoch=epoch, value=value, median=median, entries=entries)
 
     def median(self, epoch: int) -> float | None:
         """Give the median of the ended trials' averages up to an epoch, counted from 1.

@@ -9,20 +9,29 @@ any other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from tunesmith_core.stopping.halving import HalvingRule
-from tunesmith_core.stopping.median import MedianRule
+from tunesmith_core.stopping import halving, median
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain.events import TrialFellBehind
 from tunesmith_server.domain.states import TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import Definition, HalvingTerms, JobSpec, JobState
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.store.store import Curve
 
 #: One trial of so many is not judged at the first rung, in case first values mislead.
 BRACKET_EVERY: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """Say in words and in numbers why a trial need not go on."""
+
+    reason: str
+    verdict: StoppingVerdict
 
 
 class _Judge(Protocol):
@@ -31,7 +40,7 @@ class _Judge(Protocol):
     def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
         """Take note of a trial before its first value."""
 
-    def report(self, name: str, value: float, step: int) -> str | None:
+    def report(self, name: str, value: float, step: int) -> _Finding | None:
         """Take in a value; gives the reason to stop the trial, if there is one."""
 
     def end(self, name: str) -> None:
@@ -43,20 +52,30 @@ class _Judge(Protocol):
 
 class _Median:
     def __init__(self, *, maximise: bool) -> None:
-        self._rule = MedianRule(maximise=maximise)
+        self._rule = median.MedianRule(maximise=maximise)
         self.end, self.forget = self._rule.end, self._rule.forget
 
     def begin(self, name: str, index: int, suggestion: Suggestion) -> None:
         """Need nothing of a trial beforehand."""
 
-    def report(self, name: str, value: float, step: int) -> str | None:  # noqa: ARG002 - it counts
-        return self._rule.report(name, value)
+    def report(self, name: str, value: float, step: int) -> _Finding | None:
+        found = self._rule.report(name, value)
+        if found is None:
+            return None
+        verdict = StoppingVerdict(
+            rule=StoppingRule.MEDIAN,
+            resource=step,
+            value=value,
+            entries=found.entries,
+            threshold=found.median,
+        )
+        return _Finding(reason=str(found), verdict=verdict)
 
 
 class _Halving:
     def __init__(self, terms: HalvingTerms, *, maximise: bool) -> None:
         self._terms = terms
-        self._rule = HalvingRule(
+        self._rule = halving.HalvingRule(
             maximise=maximise,
             min_resource=terms.min_resource,
             max_resource=terms.max_resource,
@@ -67,9 +86,11 @@ class _Halving:
         full = self._terms.full_resource(suggestion.parameters)
         self._rule.begin(name, bracket=bracket_of(index), full=full)
 
-    def report(self, name: str, value: float, step: int) -> str | None:
-        verdict = self._rule.report(name, value, resource=step)
-        return None if verdict is None else str(verdict)
+    def report(self, name: str, value: float, step: int) -> _Finding | None:
+        found = self._rule.report(name, value, resource=step)
+        if found is None:
+            return None
+        return _Finding(reason=str(found), verdict=_verdict(found))
 
 
 class EarlyStopping:
@@ -112,12 +133,13 @@ class EarlyStopping:
             match effect:
                 case fx.SaveMeasurement():
                     trial = state.trials.get(effect.trial_name) or launched.get(effect.trial_name)
-                    reason = None if trial is None else self._measured(trial, effect)
-                    if reason is not None:
+                    found = None if trial is None else self._measured(trial, effect)
+                    if found is not None:
                         behind[effect.trial_name] = TrialFellBehind(
                             trial_name=effect.trial_name,
                             lease_token=effect.lease_token,
-                            reason=reason,
+                            reason=found.reason,
+                            verdict=found.verdict,
                         )
                 case fx.DropMeasurements():
                     self._forget(effect.trial_name)
@@ -126,7 +148,7 @@ class EarlyStopping:
             self._end(name, status)
         return [event for name, event in behind.items() if _goes_on(state, name)]
 
-    def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> str | None:
+    def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> _Finding | None:
         if effect.metric_name != self._spec.definition_of(trial).metric_name:
             return None
         judge = self._judged.get(trial.name)
@@ -171,6 +193,22 @@ def _judge(spec: JobSpec, definition: Definition) -> _Judge:
     if definition.halving_terms is not None:
         return _Halving(definition.halving_terms, maximise=spec.goal.maximise)
     return _Median(maximise=spec.goal.maximise)
+
+
+def _verdict(found: halving.Verdict) -> StoppingVerdict:
+    if not found.rung:
+        return StoppingVerdict(
+            rule=StoppingRule.FULL_RESOURCE, resource=found.resource, value=found.value
+        )
+    return StoppingVerdict(
+        rule=StoppingRule.HALVING,
+        resource=found.resource,
+        value=found.value,
+        rung=found.rung,
+        rank=found.rank,
+        entries=found.entries,
+        threshold=found.threshold,
+    )
 
 
 def _goes_on(state: JobState, trial_name: str) -> bool:

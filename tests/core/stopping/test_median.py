@@ -25,7 +25,9 @@ def test_a_table_worked_by_hand() -> None:
         rule.end(trial)
     assert [rule.median(epoch) for epoch in (1, 2, 3, 4)] == [4, 3, 4.5, None]
     assert rule.report("d", 4.0) is None  # equal is not worse
-    assert rule.report("d", 3.1) == (
+    verdict = rule.report("d", 3.1)
+    assert verdict == median.Verdict(epoch=2, value=3.1, median=3, entries=3)
+    assert str(verdict) == (
         "at epoch 2 its objective, 3.1, was worse than 3, the median of the averages up to there "
         "of the 3 training jobs that have ended"
     )
