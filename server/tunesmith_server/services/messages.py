@@ -185,6 +185,9 @@ class Messages:
             retry_strategy=(
                 definition.retry_strategy if definition.HasField("retry_strategy") else None
             ),
+            checkpoint_config=(
+                definition.checkpoint_config if definition.HasField("checkpoint_config") else None
+            ),
         )
         if trial.training_started_at is not None and trial.ended_at is not None:
             spent = trial.runtime(trial.ended_at).total_seconds()

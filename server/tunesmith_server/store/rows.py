@@ -35,9 +35,9 @@ from tunesmith_server.domain.trial import (
     Trial,
 )
 from tunesmith_server.domain.tuning_job import Closing, Counters, TuningJob
-from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.store.database import Value
 from tunesmith_server.store.store import Curve, StoredJob
+from tunesmith_server.store.verdict_json import from_number, from_verdict, to_verdict
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -185,7 +185,7 @@ def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
         trial.retries,
         trial.spent // _MICROSECOND,
         trial.objective_failure_reason,
-        None if trial.verdict is None else _from_verdict(trial.verdict),
+        None if trial.verdict is None else from_verdict(trial.verdict),
     )
 
 
@@ -230,7 +230,7 @@ def trial(row: sqlite3.Row) -> Trial:
         retries=row["retries"],
         spent=row["spent"] * _MICROSECOND,
         objective_failure_reason=row["objective_failure_reason"],
-        verdict=None if row["verdict"] is None else _to_verdict(row["verdict"]),
+        verdict=None if row["verdict"] is None else to_verdict(row["verdict"]),
     )
 
 
@@ -327,43 +327,11 @@ def _to_transitions(text: str) -> tuple[StatusTransition, ...]:
     )
 
 
-def _from_verdict(verdict: StoppingVerdict) -> str:
-    return json.dumps(
-        {
-            "rule": verdict.rule.value,
-            "resource": verdict.resource,
-            "value": _from_number(verdict.value),
-            "rung": verdict.rung,
-            "rank": verdict.rank,
-            "entries": verdict.entries,
-            "threshold": None if verdict.threshold is None else _from_number(verdict.threshold),
-        }
-    )
-
-
-def _to_verdict(text: str) -> StoppingVerdict:
-    read = json.loads(text)
-    threshold = read["threshold"]
-    return StoppingVerdict(
-        rule=StoppingRule(read["rule"]),
-        resource=read["resource"],
-        value=float(read["value"]),
-        rung=read["rung"],
-        rank=read["rank"],
-        entries=read["entries"],
-        threshold=None if threshold is None else float(threshold),
-    )
-
-
-def _from_number(value: float) -> float | str:
-    return value if math.isfinite(value) else repr(value)
-
-
 def _from_metrics(metrics: Mapping[str, Measurement]) -> str:
     return json.dumps(
         {
             name: (
-                _from_number(latest.value),
+                from_number(latest.value),
                 latest.step,
                 from_time(latest.measured_at),
             )

@@ -54,6 +54,7 @@ _SINGLE = st.builds(
     on_convergence=st.booleans(),
     retries=st.sampled_from([0, 0, 2]),
     time_limit=st.sampled_from([None, timedelta(minutes=5)]),
+    resumes=st.booleans(),
 )
 #: Some have a second definition, with a metric and retries of its own.
 _SPECS = st.one_of(
