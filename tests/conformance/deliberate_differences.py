@@ -93,6 +93,14 @@ DELIBERATE_DIFFERENCES = (
     ),
     Deliberate(
         aspect="extra",
+        where=(
+            "DescribeTrainingJobResponse.StoppingVerdict",
+            "HyperParameterTrainingJobSummary.StoppingVerdict",
+        ),
+        reason="Extension: by what a training job was stopped early; SageMaker does not say.",
+    ),
+    Deliberate(
+        aspect="extra",
         where=("DescribeTrainingJobResponse.TrainingJobDefinitionName",),
         reason="Extension: which of several definitions it runs; SageMaker has it in the summary only.",
     ),

@@ -210,6 +210,7 @@ def test_enum_names_are_sagemakers_shapes() -> None:
     } == {  # of extensions
         "TrialLeaseConfig.LeaseExpiryAction": "LeaseExpiryAction",
         "HyperParameterTuningJobCompletionDetails.CompletionCriterion": "CompletionCriterion",
+        "StoppingVerdict.Rule": "StoppingRule",
     }
 
 

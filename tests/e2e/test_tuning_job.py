@@ -152,6 +152,15 @@ def test_hyperband_stops_at_rungs_and_says_which(calls: Calls, tmp_path: Path) -
         f"3 of {entries}; it would have gone on with 0.5"
         for entries in (3, 4)
     }
+    verdicts = [
+        summary.stopping_verdict
+        for summary in calls.training_jobs("rungs")
+        if summary.HasField("stopping_verdict")
+    ]
+    assert [(each.rung, each.rank, each.value, each.threshold) for each in verdicts] == [
+        (1, 3, 0.9, 0.5)
+    ] * 2
+    assert sorted(each.entries for each in verdicts) == [3, 4]
     echo = described.hyper_parameter_tuning_job_config
     assert echo.strategy_config.hyperband_strategy_config.max_resource == 9
 
@@ -182,6 +191,36 @@ def test_a_failure_that_may_pass_is_retried(calls: Calls, tmp_path: Path) -> Non
         "when memory runs out"
     ) in told
     assert [metric.value for metric in described.final_metric_data_list] == [3]
+
+
+def test_a_trial_that_is_killed_goes_on_from_its_checkpoint(calls: Calls, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    request = create_request(
+        "resuming",
+        script=write_script(tmp_path, jobs.CHECKPOINTING),
+        output=tmp_path / "out",
+        jobs=1,
+        parallel=1,
+        static={"kept": str(kept)},
+    )
+    request.training_job_definition.retry_strategy.maximum_retry_attempts = 1
+    request.training_job_definition.checkpoint_config.s3_uri = kept.as_uri()
+    calls.create(request)
+    events = calls.watch_to_end("resuming")
+
+    (summary,) = calls.training_jobs("resuming")
+    assert summary.training_job_status == TRAINING_COMPLETED
+    name = summary.training_job_name
+    lines = [line for event in events for line in event.log.lines if line.startswith("begin")]
+    assert lines == ["begin 0", "begin 3"]
+    values = [
+        (event.metric.step, event.metric.value) for event in events if event.HasField("metric")
+    ]
+    assert values == [(step, 7.0 - step) for step in range(1, 7)]
+    assert (kept / name / "epoch").read_text() == "6"
+    described = calls.training_job(name)
+    assert described.checkpoint_config.s3_uri == kept.as_uri()
+    assert described.checkpoint_config.local_path == "/opt/ml/checkpoints/"
 
 
 def _assert_events_are_in_order(events: Sequence[Event], names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TRAINING_JOB_NAME = re.compile(r"^(?P<tuning_job>.+)-[0-9]{3,}-[0-9a-f]{8}$")
 
 #: Columns that are left out where they would be empty.
-_WHERE_THERE_IS_ANY = frozenset({"DEFINITION", "WHY NO OBJECTIVE"})
+_WHERE_THERE_IS_ANY = frozenset({"DEFINITION", "WHY STOPPED EARLY", "WHY NO OBJECTIVE"})
 
 
 @click.group()
@@ -150,7 +150,7 @@ def delete(*, name: str, server: str, as_json: bool) -> None:
 def trials(*, name: str, server: str, as_json: bool) -> None:
     """List a tuning job's training jobs, in the order of their launch.
 
-    Those that failed, or ended without an objective, say why.
+    Those that were stopped early, failed, or ended without an objective, say why.
     """
     from tunesmith_server.cli import wording
     from tunesmith_server.cli.progress import duration
@@ -173,6 +173,7 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
             for each in summaries
         ],
         "HYPERPARAMETERS": [wording.parameters(each.tuned_hyper_parameters) for each in summaries],
+        "WHY STOPPED EARLY": [wording.why_stopped(summary) for summary in summaries],
         "WHY NO OBJECTIVE": [wording.why_no_success(summary) for summary in summaries],
     }
     shown = {

@@ -47,6 +47,22 @@ def why_no_success(summary: HyperParameterTrainingJobSummary) -> str:
     return several_lines(summary.objective_failure_reason)[0]
 
 
+def why_stopped(summary: HyperParameterTrainingJobSummary) -> str:
+    """Say in a few words by what a training job was stopped early, if it was."""
+    if not summary.HasField("stopping_verdict"):
+        return ""
+    verdict = summary.stopping_verdict
+    place = f"at {verdict.resource}: {number(verdict.value)}"
+    if verdict.rung:
+        return (
+            f"rung {verdict.rung} {place}, number {verdict.rank} of {verdict.entries}, "
+            f"needed {number(verdict.threshold)}"
+        )
+    if verdict.HasField("threshold"):
+        return f"{place}, median of {verdict.entries}: {number(verdict.threshold)}"
+    return f"{place}, beyond its full resource"
+
+
 def cut_left(text: str, width: int) -> str:
     """Cut a name to a width by its beginning: training jobs differ in their ends."""
     return text if len(text) <= width else f"…{text[len(text) - max(0, width - 1) :]}"

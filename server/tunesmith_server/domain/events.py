@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tunesmith_server.domain.suggestion import Suggestion
+from tunesmith_server.domain.verdicts import StoppingVerdict
 
 
 class Stage(StrEnum):
@@ -255,11 +256,13 @@ class TrialFellBehind:
         trial_name: The trial.
         lease_token: The lease under which it emitted what it was judged by.
         reason: Why, in words that follow a colon.
+        verdict: The same as numbers.
     """
 
     trial_name: str
     lease_token: int
     reason: str
+    verdict: StoppingVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

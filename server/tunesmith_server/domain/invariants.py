@@ -197,9 +197,11 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
     start = SecondaryStatus.TRAINING if by_callers else SecondaryStatus.STARTING
     starts = trial.story().count(start)
     yield "each lease has one start", trial.lease_token == starts
+    resumes = state.spec.definition_of(trial).retry_terms.resumes
+    yield "no program of it runs while it waits", not waits or trial.training_started_at is None
     yield (
-        "nothing of an earlier attempt is left while it waits",
-        not waits or (not trial.metrics and trial.training_started_at is None),
+        "nothing that an earlier attempt measured is left while it waits, unless it resumes",
+        not waits or not trial.metrics or resumes,
     )
     stops = trial.secondary_status is SecondaryStatus.STOPPING
     yield "what is to stop is Stopping", stops or not trial.stop_requested
@@ -217,9 +219,9 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
     )
     steps = [measurement.step for measurement in trial.metrics.values()]
     yield "its measurements are counted from 1", all(step >= 1 for step in steps)
-    # Callers may leave steps out.
+    # Callers may leave steps out, and earlier attempts had reports of their own.
     reported = len(steps) if by_callers else sum(steps)
-    yield "each measurement came in a report", reported <= trial.reported_sequence
+    yield "each measurement came in a report", resumes or reported <= trial.reported_sequence
 
 
 def _history(trial: Trial) -> Iterable[_Claim]:

@@ -42,6 +42,9 @@ DEFAULT_LEASE_S = 3600
 DEFAULT_TUNING_RUNTIME_S = 30 * 86_400
 """How long a tuning job goes on when its request does not say."""
 
+DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints/"
+"""Where a program leaves its checkpoints when nothing says where; SageMaker's own place."""
+
 _EARLY = job_pb.TRAINING_JOB_EARLY_STOPPING_TYPE_AUTO
 _ENABLED = job_pb.COMPLETE_ON_CONVERGENCE_ENABLED
 _HYPERBAND = job_pb.HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND
@@ -196,6 +199,7 @@ def _definition(
         retry_terms=RetryTerms(
             most=message.retry_strategy.maximum_retry_attempts,
             time_limit=runtime_limit(message),
+            resumes=message.HasField("checkpoint_config"),
         ),
         halving_terms=_halving_terms(config, space, message.static_hyper_parameters),
     )
@@ -328,3 +332,6 @@ def _fill_resources(definition: definition_pb.HyperParameterTrainingJobDefinitio
         definition.enable_inter_container_traffic_encryption
     )
     definition.enable_managed_spot_training = definition.enable_managed_spot_training
+    if definition.HasField("checkpoint_config"):
+        checkpoints = definition.checkpoint_config
+        checkpoints.local_path = checkpoints.local_path or DEFAULT_CHECKPOINTS

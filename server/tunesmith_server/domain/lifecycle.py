@@ -309,7 +309,8 @@ class _Machine:
         if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
             return  # it has ended, or begun anew
         if not trial.stop_requested:
-            self._stop(trial, f"Stopping the training job early: {event.reason}")
+            judged = replace(trial, verdict=event.verdict)
+            self._stop(judged, f"Stopping the training job early: {event.reason}")
 
     # --- consequences ---------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from tunesmith_server.domain.states import (
     SecondaryStatus,
     TrainingJobStatus,
 )
+from tunesmith_server.domain.verdicts import StoppingVerdict
 
 #: StatusMessage of a trial that nobody runs yet.
 WAITS_FOR_RUNNER: Final = "Waiting for a runner with a free slot and the GPUs it needs"
@@ -106,6 +107,8 @@ class Trial:
         spent: How long the programs of the attempts before this one ran.
         objective_failure_reason: At most 4096 characters; set when it ended without an objective,
             unless under a release that did not say.
+        verdict: By what it was stopped early; set from when it was told so, unless under a release
+            that did not say.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Trial:
     retries: int = 0
     spent: timedelta = timedelta()
     objective_failure_reason: str | None = None
+    verdict: StoppingVerdict | None = None
 
     @property
     def status(self) -> TrainingJobStatus:

@@ -206,7 +206,7 @@ def _ended(
         started_at = min(max(report.training_started_at, trial.created_at), at)
         trial = replace(trial, training_started_at=started_at)
     if report.outcome is ev.Outcome.RETURNED:
-        return _returned(trial, at, now)
+        return _returned(trial, at, now, retry_terms)
     can_pass = report.outcome is ev.Outcome.FAILED and report.retryable
     if can_pass and _may_retry(trial, at, retry_terms):
         return _retried(trial, report.failure_reason, at, now, retry_terms)
@@ -217,11 +217,16 @@ def _ended(
     return Moved(trial=ended, missing=report.objective_missing)
 
 
-def _returned(trial: Trial, at: datetime, now: datetime) -> Moved:
-    """Put a trial that its runner gave back into the queue, as if it had never begun."""
+def _returned(trial: Trial, at: datetime, now: datetime, terms: RetryTerms) -> Moved:
+    """Put a trial that its runner gave back into the queue, as if it had never begun.
+
+    One that resumes goes on where it was instead; what it has spent stays spent.
+    """
     if trial.stop_requested:
         return Moved(trial=moved(trial, SecondaryStatus.STOPPED, Cause.RUNNER, now, at=at))
-    return _waiting_again(trial, at, now)
+    if terms.resumes:
+        trial = replace(trial, spent=trial.runtime(at))
+    return _waiting_again(trial, at, now, terms)
 
 
 def _may_retry(trial: Trial, at: datetime, terms: RetryTerms) -> bool:
@@ -235,17 +240,20 @@ def _retried(trial: Trial, reason: str, at: datetime, now: datetime, terms: Retr
     """Put a trial that failed into the queue; what it has spent stays spent."""
     told = f"Retry {trial.retries + 1} of {terms.most} after: {reason}"
     spent = replace(trial, retries=trial.retries + 1, spent=trial.runtime(at))
-    return _waiting_again(spent, at, now, message=told[:FAILURE_REASON_LENGTH])
+    return _waiting_again(spent, at, now, terms, message=told[:FAILURE_REASON_LENGTH])
 
 
 def _waiting_again(
-    trial: Trial, at: datetime, now: datetime, *, message: str | None = None
+    trial: Trial, at: datetime, now: datetime, terms: RetryTerms, *, message: str | None = None
 ) -> Moved:
     interrupted = moved(
         trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at, message=message
     )
     waiting = moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
-    waiting = replace(waiting, lease=None, metrics={}, training_started_at=None)
+    waiting = replace(waiting, lease=None, training_started_at=None)
+    if terms.resumes:
+        return Moved(trial=waiting, effects=(fx.Enqueue(trial=waiting),))
+    waiting = replace(waiting, metrics={})
     again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))
     return Moved(trial=waiting, effects=again)
 

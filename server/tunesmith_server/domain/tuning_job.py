@@ -46,15 +46,18 @@ class LeaseTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryTerms:
-    """Say when a trial that failed without its own fault is started again.
+    """Say when a trial that failed without its own fault is started again, and from where.
 
     Attributes:
         most: So often, at most.
         time_limit: All its attempts together may run so long; None for any time.
+        resumes: An attempt goes on from the checkpoints of the one before, whatever ended that, so
+            that what was measured stays.
     """
 
     most: int = 0
     time_limit: timedelta | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tunesmith.v1 import event_pb2, training_job_pb2, tuning_job_pb2
+from tunesmith.v1 import event_pb2, stopping_verdict_pb2, training_job_pb2, tuning_job_pb2
 from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.states import (
     ObjectiveStatus,
@@ -17,6 +17,7 @@ from tunesmith_server.domain.states import (
 )
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState, TuningJob
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S, _NANOS = 86_400, 1_000
@@ -51,6 +52,11 @@ CRITERION_VALUES = {
         Criterion.NOT_IMPROVING: "BEST_OBJECTIVE_NOT_IMPROVING",
         Criterion.CONVERGENCE: "CONVERGENCE_DETECTED",
     }.items()
+}
+
+STOPPING_RULE_VALUES = {
+    rule: stopping_verdict_pb2.StoppingRule.Value(f"STOPPING_RULE_{rule.name}")
+    for rule in StoppingRule
 }
 
 
@@ -114,6 +120,21 @@ def _summarise(
         final.value = trial.objective_value
     if trial.objective_failure_reason is not None:
         summary.objective_failure_reason = trial.objective_failure_reason
+    if trial.verdict is not None:
+        summary.stopping_verdict.CopyFrom(stopping_verdict(trial.verdict))
+
+
+def stopping_verdict(verdict: StoppingVerdict) -> stopping_verdict_pb2.StoppingVerdict:
+    """Write by what a training job was stopped early."""
+    return stopping_verdict_pb2.StoppingVerdict(
+        rule=STOPPING_RULE_VALUES[verdict.rule],
+        resource=verdict.resource,
+        value=verdict.value,
+        rung=verdict.rung,
+        rank=verdict.rank,
+        entries=verdict.entries,
+        threshold=verdict.threshold,
+    )
 
 
 def status_counters(

@@ -71,6 +71,9 @@ class Assigner:
             gpu_count=self.gpu_count(spec, trial),
             volume_size_bytes=volume_gib * _GIB,
             training_input_mode=definition.algorithm_specification.training_input_mode,
+            checkpoint_config=(
+                definition.checkpoint_config if definition.HasField("checkpoint_config") else None
+            ),
         )
         left = runtime_limit(definition) - trial.spent  # all attempts share the limit
         assignment.max_runtime.FromTimedelta(max(left, timedelta(seconds=1)))

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tunesmith_core.stopping.judges import HalvingJudge, Judge, MedianJudge
+from tunesmith_core.stopping.halving import Verdict
+from tunesmith_core.stopping.judges import Finding, HalvingJudge, Judge, MedianJudge
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain.events import TrialFellBehind
 from tunesmith_server.domain.states import TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import Definition, JobSpec, JobState
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.store.store import Curve
 
 
@@ -61,12 +63,13 @@ class EarlyStopping:
             match effect:
                 case fx.SaveMeasurement():
                     trial = state.trials.get(effect.trial_name) or launched.get(effect.trial_name)
-                    reason = None if trial is None else self._measured(trial, effect)
-                    if reason is not None:
+                    found = None if trial is None else self._measured(trial, effect)
+                    if found is not None:
                         behind[effect.trial_name] = TrialFellBehind(
                             trial_name=effect.trial_name,
                             lease_token=effect.lease_token,
-                            reason=reason,
+                            reason=str(found),
+                            verdict=_verdict(found),
                         )
                 case fx.DropMeasurements():
                     self._forget(effect.trial_name)
@@ -75,7 +78,7 @@ class EarlyStopping:
             self._end(name, status)
         return [event for name, event in behind.items() if _goes_on(state, name)]
 
-    def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> str | None:
+    def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> Finding | None:
         if effect.metric_name != self._spec.definition_of(trial).metric_name:
             return None
         judge = self._judged.get(trial.name)
@@ -84,8 +87,7 @@ class EarlyStopping:
                 parameters=trial.parameters, definition_name=trial.definition_name
             )
             judge = self._begin(trial.name, trial.index, suggestion)
-        finding = judge.report(trial.name, effect.value, step=effect.step)
-        return None if finding is None else str(finding)
+        return judge.report(trial.name, effect.value, step=effect.step)
 
     def _begin(self, name: str, index: int, suggestion: Suggestion) -> Judge:
         several = len(self._judges) > 1
@@ -122,6 +124,30 @@ def _judge(spec: JobSpec, definition: Definition) -> Judge:
         maximise=spec.goal.maximise,
         min_resource=terms.min_resource,
         max_resource=terms.max_resource,
+    )
+
+
+def _verdict(found: Finding) -> StoppingVerdict:
+    if not isinstance(found, Verdict):
+        return StoppingVerdict(
+            rule=StoppingRule.MEDIAN,
+            resource=found.resource,
+            value=found.value,
+            entries=found.entries - 1,  # its own value is not among those of the median
+            threshold=found.threshold,
+        )
+    if not found.rung:
+        return StoppingVerdict(
+            rule=StoppingRule.FULL_RESOURCE, resource=found.resource, value=found.value
+        )
+    return StoppingVerdict(
+        rule=StoppingRule.HALVING,
+        resource=found.resource,
+        value=found.value,
+        rung=found.rung,
+        rank=found.rank,
+        entries=found.entries,
+        threshold=found.threshold,
     )
 
 

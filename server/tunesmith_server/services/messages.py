@@ -159,6 +159,9 @@ class Messages:
             secondary_status=views.SECONDARY_STATUS_VALUES[trial.secondary_status],
             failure_reason=trial.failure_reason,
             objective_failure_reason=trial.objective_failure_reason,
+            stopping_verdict=(
+                None if trial.verdict is None else views.stopping_verdict(trial.verdict)
+            ),
             training_job_definition_name=trial.definition_name or "",
             hyper_parameters=hyper_parameters(spec, trial),
             algorithm_specification=self._algorithm(definition),
@@ -181,6 +184,9 @@ class Messages:
             environment=definition.environment,
             retry_strategy=(
                 definition.retry_strategy if definition.HasField("retry_strategy") else None
+            ),
+            checkpoint_config=(
+                definition.checkpoint_config if definition.HasField("checkpoint_config") else None
             ),
         )
         if trial.training_started_at is not None and trial.ended_at is not None:

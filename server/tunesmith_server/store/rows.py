@@ -1,7 +1,7 @@
 """Rows to dataclasses and back.
 
 Times are whole microseconds since the epoch: exact, and sortable. A metric's value may be NaN or
-infinite, which neither JSON nor (for NaN) SQLite can hold: in a trial's ``metrics`` such a value
+infinite, which neither JSON nor (for NaN) SQLite can hold: in the JSON of a trial such a value
 is the string that ``float`` reads, in ``measurements`` NULL is NaN. A zero loses its sign.
 """
 
@@ -37,6 +37,7 @@ from tunesmith_server.domain.trial import (
 from tunesmith_server.domain.tuning_job import Closing, Counters, TuningJob
 from tunesmith_server.store.database import Value
 from tunesmith_server.store.store import Curve, StoredJob
+from tunesmith_server.store.verdict_json import from_number, from_verdict, to_verdict
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -184,6 +185,7 @@ def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
         trial.retries,
         trial.spent // _MICROSECOND,
         trial.objective_failure_reason,
+        None if trial.verdict is None else from_verdict(trial.verdict),
     )
 
 
@@ -228,6 +230,7 @@ def trial(row: sqlite3.Row) -> Trial:
         retries=row["retries"],
         spent=row["spent"] * _MICROSECOND,
         objective_failure_reason=row["objective_failure_reason"],
+        verdict=None if row["verdict"] is None else to_verdict(row["verdict"]),
     )
 
 
@@ -328,7 +331,7 @@ def _from_metrics(metrics: Mapping[str, Measurement]) -> str:
     return json.dumps(
         {
             name: (
-                latest.value if math.isfinite(latest.value) else repr(latest.value),
+                from_number(latest.value),
                 latest.step,
                 from_time(latest.measured_at),
             )

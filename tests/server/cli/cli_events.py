@@ -54,7 +54,11 @@ def described(
 
 
 def described_training_job(
-    number: int, *, reason: str | None = None, no_objective: str | None = None
+    number: int,
+    *,
+    reason: str | None = None,
+    no_objective: str | None = None,
+    verdict: dict[str, object] | None = None,
 ) -> DescribeTrainingJobResponse:
     wire = {
         "TrainingJobName": trial(number),
@@ -67,6 +71,7 @@ def described_training_job(
         "TrainingTimeInSeconds": 4,
         "FailureReason": reason,
         "ObjectiveFailureReason": no_objective,
+        "StoppingVerdict": verdict,
         "FinalMetricDataList": [{"MetricName": METRIC, "Value": 0.9, "Timestamp": at(4)}],
     }
     return from_aws(wire, DescribeTrainingJobResponse)
@@ -79,6 +84,7 @@ def summary(
     value: float | None = None,
     reason: str | None = None,
     no_objective: str | None = None,
+    verdict: dict[str, object] | None = None,
 ) -> dict[str, object]:
     return {
         "TrainingJobName": trial(number),
@@ -89,6 +95,7 @@ def summary(
         "TrainingEndTime": None if status == "InProgress" else at(5),
         "FailureReason": reason,
         "ObjectiveFailureReason": no_objective,
+        "StoppingVerdict": verdict,
         "FinalHyperParameterTuningJobObjectiveMetric": None
         if value is None
         else {"MetricName": METRIC, "Value": value},

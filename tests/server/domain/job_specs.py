@@ -57,6 +57,7 @@ def job_spec(
     on_convergence: bool = False,
     retries: int = 0,
     time_limit: timedelta | None = None,
+    resumes: bool = False,
 ) -> JobSpec:
     """Ask for a tuning job; the request agrees with what is read off it."""
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
@@ -93,7 +94,7 @@ def job_spec(
                 name=definition_name,
                 metric_name=METRIC,
                 space=space,
-                retry_terms=RetryTerms(most=retries, time_limit=time_limit),
+                retry_terms=RetryTerms(most=retries, time_limit=time_limit, resumes=resumes),
             ),
         ),
         seed=seed,

@@ -361,3 +361,41 @@ def test_a_trial_that_is_to_stop_is_not_retried() -> None:
     job.stop(1)
     job.lose(1)
     assert job.trial(1).status is TrainingJobStatus.STOPPED
+
+
+# --- checkpoints --------------------------------------------------------------------------
+
+
+def resuming(*, retries: int = 0, time_limit: timedelta | None = None) -> Driver:
+    job = Driver(job_spec(jobs=2, parallel=1, retries=retries, time_limit=time_limit, resumes=True))
+    job.suggest()
+    return job
+
+
+def test_what_was_measured_stays_where_the_next_attempt_resumes() -> None:
+    job = resuming(retries=1)
+    job.assign(1)
+    job.reach(1, ev.Stage.TRAINING)
+    job.emit(1, 0.9, 0.8)
+    job.lose(1)
+    waiting = job.trial(1)
+    assert waiting.metrics["validation:loss"].step == 2
+    assert waiting.training_started_at is None
+    job.run(1, 0.7)
+    ended = job.trial(1)
+    assert (ended.objective_value, ended.metrics["validation:loss"].step) == (0.7, 3)
+    saved = job.decisions.store.measurements[job.name(1)]
+    assert [(each.lease_token, each.step, each.value) for each in saved] == [
+        (1, 1, 0.9),
+        (1, 2, 0.8),
+        (2, 3, 0.7),
+    ]
+
+
+def test_the_time_of_an_attempt_that_was_given_back_counts_where_the_next_one_resumes() -> None:
+    job = resuming(time_limit=timedelta(hours=1))
+    for spent_min in (1, 2):
+        job.assign(1)
+        job.reach(1, ev.Stage.TRAINING)
+        job.end(1, ev.Outcome.RETURNED)
+        assert job.trial(1).spent == timedelta(minutes=spent_min)

@@ -194,6 +194,16 @@ def test_retries_are_read_and_share_the_time_limit() -> None:
     )
 
 
+def test_a_trial_with_checkpoints_resumes_and_their_place_is_shown() -> None:
+    request = minimal_request()
+    assert not spec_of(request).definition.retry_terms.resumes
+    request.training_job_definition.checkpoint_config.s3_uri = "file:///kept"
+    spec = spec_of(request)
+    assert spec.definition.retry_terms.resumes
+    shown = filled_request(spec, SITE).training_job_definition.checkpoint_config
+    assert (shown.s3_uri, shown.local_path) == ("file:///kept", "/opt/ml/checkpoints/")
+
+
 def test_early_stopping_is_read_and_shown() -> None:
     request = minimal_request()
     assert not spec_of(request).stops_early

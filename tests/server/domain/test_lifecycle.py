@@ -10,6 +10,7 @@ from tests.server.domain.job_specs import CREATED_AT, job_spec
 from tests.server.domain.tuning_job_driver import TICK, Driver
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
+from tunesmith_server.domain import views
 from tunesmith_server.domain.states import (
     ObjectiveStatus,
     SecondaryStatus,
@@ -17,6 +18,7 @@ from tunesmith_server.domain.states import (
     TuningJobStatus,
 )
 from tunesmith_server.domain.tuning_job import Counters
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 COMPLETED, FAILED, STOPPED = (
     TuningJobStatus.COMPLETED,
@@ -362,13 +364,23 @@ def test_watchers_are_told_of_every_change_in_order() -> None:
 
 # --- early stopping -----------------------------------------------------------------------
 
+VERDICT = StoppingVerdict(
+    rule=StoppingRule.HALVING, resource=3, value=0.9, rung=1, rank=2, entries=2, threshold=0.5
+)
+
+
+def fell_behind(job: Driver, verdict: StoppingVerdict) -> ev.TrialFellBehind:
+    return ev.TrialFellBehind(
+        trial_name=job.name(1), lease_token=1, reason="0.9 is worse", verdict=verdict
+    )
+
 
 def test_a_trial_that_fell_behind_is_stopped_with_its_objective_and_says_why() -> None:
     job = driver(jobs=4, parallel=1)
     job.suggest()
     job.assign(1)
     job.emit(1, 0.9)
-    behind = ev.TrialFellBehind(trial_name=job.name(1), lease_token=1, reason="0.9 is worse")
+    behind = fell_behind(job, VERDICT)
     (command,) = job.decide(behind)
     assert isinstance(command, fx.StopOnRunner)
     last = job.trial(1).transitions[-1]
@@ -381,12 +393,35 @@ def test_a_trial_that_fell_behind_is_stopped_with_its_objective_and_says_why() -
     assert job.job.counters == Counters(stopped=1, objective_succeeded=1)
 
 
+def test_what_a_trial_was_stopped_by_is_told_from_the_moment_of_its_stop_on() -> None:
+    job = driver(jobs=4, parallel=2)
+    job.suggest()
+    for index in (1, 2):
+        job.assign(index)
+    job.decide(fell_behind(job, VERDICT))
+    job.end(1, ev.Outcome.STOPPED)
+    job.stop(2)
+    assert (job.trial(1).verdict, job.trial(2).verdict) == (VERDICT, None)
+    told = [
+        event.training_job.summary
+        for event in job.decisions.store.events
+        if event.training_job.summary.HasField("stopping_verdict")
+    ]
+    statuses = TrainingJobStatus.STOPPING, TrainingJobStatus.STOPPED
+    assert [each.training_job_status for each in told] == [
+        views.TRAINING_STATUS_VALUES[status] for status in statuses
+    ]
+    verdict = told[0].stopping_verdict
+    assert (verdict.resource, verdict.value, verdict.threshold) == (3, 0.9, 0.5)
+    assert (verdict.rung, verdict.rank, verdict.entries) == (1, 2, 2)
+
+
 def test_what_an_earlier_attempt_was_judged_by_stops_no_other() -> None:
     job = driver(jobs=4, parallel=1)
     job.suggest()
     job.assign(1)
     job.end(1, ev.Outcome.RETURNED)
     job.assign(1)
-    behind = ev.TrialFellBehind(trial_name=job.name(1), lease_token=1, reason="0.9 is worse")
+    behind = fell_behind(job, VERDICT)
     assert job.decide(behind) == []
     assert not job.trial(1).stop_requested

@@ -41,6 +41,7 @@ from tunesmith_server.domain.states import (
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, RetryTerms
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 _SINGLE = st.builds(
     job_spec,
@@ -53,6 +54,7 @@ _SINGLE = st.builds(
     on_convergence=st.booleans(),
     retries=st.sampled_from([0, 0, 2]),
     time_limit=st.sampled_from([None, timedelta(minutes=5)]),
+    resumes=st.booleans(),
 )
 #: Some have a second definition, with a metric and retries of its own.
 _SPECS = st.one_of(
@@ -305,13 +307,18 @@ class LifecycleMachine(RuleBasedStateMachine):
     def fall_behind(self, *, pick: int, is_late: bool) -> None:
         trial = self._launched(pick)
         token = trial.lease_token - is_late
-        event = ev.TrialFellBehind(trial_name=trial.name, lease_token=token, reason="it is slow")
+        verdict = StoppingVerdict(rule=StoppingRule.MEDIAN, resource=1, value=0.5, threshold=0.25)
+        event = ev.TrialFellBehind(
+            trial_name=trial.name, lease_token=token, reason="it is slow", verdict=verdict
+        )
         is_held = trial.ended_at is None and trial.lease is not None and not is_late
         if not is_held or trial.stop_requested:
             self._unheeded(event)
         else:
             self._decide(event)
-            assert self.decisions.store.trials[trial.name].stop_requested
+            behind = self.decisions.store.trials[trial.name]
+            assert behind.stop_requested
+            assert behind.verdict == verdict
 
     @rule(after_next_commit=st.booleans())
     def crash(self, *, after_next_commit: bool) -> None:

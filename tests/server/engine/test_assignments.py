@@ -115,3 +115,14 @@ def test_tuned_values_come_before_static_ones() -> None:
     spec = _spec(request)
     trial = replace(_trial(), parameters={"batch-size": "64"})
     assert hyper_parameters(spec, trial)["batch-size"] == "64"
+
+
+def test_where_checkpoints_are_kept_is_assigned_as_it_was_asked_for() -> None:
+    request = create_request()
+    assignment = _assigner().assignment(_spec(request), _trial())
+    assert not isinstance(assignment, ev.TrialReported)
+    assert not assignment.HasField("checkpoint_config")
+    request.training_job_definition.checkpoint_config.s3_uri = "file:///kept"
+    assignment = _assigner().assignment(_spec(request), _trial())
+    assert not isinstance(assignment, ev.TrialReported)
+    assert assignment.checkpoint_config.s3_uri == "file:///kept"

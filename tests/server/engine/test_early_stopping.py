@@ -15,6 +15,7 @@ from tunesmith_server.domain.states import SecondaryStatus, TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import HalvingTerms, JobSpec, JobState, Strategy
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.engine.early_stopping import EarlyStopping
 from tunesmith_server.store.store import Curve
 
@@ -51,6 +52,9 @@ async def test_a_trial_that_falls_behind_is_told_so_by_its_own_report(tmp_path: 
         job = await engine.store.job("digits")
         assert job is not None
         assert (job.job.counters.completed, job.job.counters.stopped) == (2, 1)
+        assert ended.verdict == StoppingVerdict(
+            rule=StoppingRule.MEDIAN, resource=2, value=0.75, entries=2, threshold=0.65
+        )
 
 
 async def test_without_auto_nobody_is_stopped(tmp_path: Path) -> None:
@@ -159,13 +163,17 @@ def test_hyperband_stops_who_falls_behind_at_a_rung() -> None:
     assert event.reason == (
         "at rung 1, resource 1, its objective, 3, was number 3 of 3; it would have gone on with 1.5"
     )
+    assert event.verdict == StoppingVerdict(
+        rule=StoppingRule.HALVING, resource=1, value=3, rung=1, rank=3, entries=3, threshold=1.5
+    )
     assert behind(stopping, emitted(1.0, name="u"), names=("u",)) == []
 
 
 def test_hyperband_stops_who_goes_on_beyond_the_full_resource() -> None:
     stopping = EarlyStopping(hyperband(most=2))
     assert behind(stopping, emitted(1.0), emitted(1.0, sequence=2)) == []
-    assert behind(stopping, emitted(1.0, sequence=3)) == ["t"]
+    (event,) = stopping.observe(state_with("t"), [emitted(1.0, sequence=3)])
+    assert event.verdict == StoppingVerdict(rule=StoppingRule.FULL_RESOURCE, resource=3, value=1.0)
 
 
 def test_one_trial_of_sixteen_is_not_judged_at_the_first_rung() -> None:

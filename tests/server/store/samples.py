@@ -30,6 +30,7 @@ from tunesmith_server.domain.trial import (
     launch,
 )
 from tunesmith_server.domain.tuning_job import Closing, Counters, TuningJob
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.store.store import Commit, NewJob, Store, StoredJob
 
 NOW = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=UTC)
@@ -161,6 +162,16 @@ _transitions = st.builds(
     message=texts,
 )
 _latest = st.builds(Measurement, value=st.floats(), step=st.integers(1, 10**9), measured_at=times)
+_verdicts = st.builds(
+    StoppingVerdict,
+    rule=st.sampled_from(StoppingRule),
+    resource=st.integers(1, 10**9),
+    value=st.floats(),
+    rung=st.none() | st.integers(1, 20),
+    rank=st.none() | st.integers(1, 10**6),
+    entries=st.none() | st.integers(1, 10**6),
+    threshold=st.none() | st.floats(),
+)
 
 
 @st.composite
@@ -170,6 +181,7 @@ def trials(draw: st.DrawFn, *, name: str, index: int) -> Trial:
     ended = STATUS_OF[status].is_terminal
     failed = STATUS_OF[status] is TrainingJobStatus.FAILED
     objective = draw(st.none() | finite) if ended and not failed else None
+    is_to_stop = draw(st.booleans())
     token = draw(st.integers(0, 1000))
     lease = Lease(token=token, runner_name=draw(texts), instance_id=draw(texts))
     known = ObjectiveStatus.FAILED if ended else ObjectiveStatus.PENDING
@@ -188,13 +200,14 @@ def trials(draw: st.DrawFn, *, name: str, index: int) -> Trial:
         lease=None if ended else draw(st.none() | st.just(lease)),
         lease_token=token,
         reported_sequence=draw(st.integers(0, 2**40)),
-        stop_requested=draw(st.booleans()),
+        stop_requested=is_to_stop,
         metrics=draw(st.dictionaries(texts, _latest, max_size=4)),
         objective_value=objective,
         failure_kind=draw(st.sampled_from(FailureKind)) if failed else None,
         failure_reason=draw(texts) if failed else None,
         model_artifacts_uri=draw(texts),
         objective_failure_reason=draw(st.none() | texts) if ended else None,
+        verdict=draw(st.none() | _verdicts) if is_to_stop else None,
     )
 
 

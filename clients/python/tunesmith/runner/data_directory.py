@@ -7,7 +7,7 @@ Layout::
     trials/<training job>/<lease>/    one attempt at a trial, see ``contract.TrialTree``
 
 Of an attempt that has ended, its whole output, the contract's JSON files and the failure file
-stay; model, data, code and checkpoints go.
+stay; model, data, code, checkpoints and whatever else lies beside them go.
 """
 
 from __future__ import annotations
@@ -89,7 +89,12 @@ def note_process(tree: TrialTree, pid: int) -> None:
 
 def discard(tree: TrialTree) -> None:
     """Remove what an ended attempt needs no more; see the module's text for what stays."""
-    for directory in (tree.model, tree.output_data, tree.data, tree.code, tree.checkpoints):
+    kept = (tree.config.parent, tree.output)
+    with suppress(OSError):
+        for path in list(tree.ml.iterdir()):
+            if path not in kept and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+    for directory in (tree.output_data, tree.data):
         shutil.rmtree(directory, ignore_errors=True)
     with suppress(OSError):
         tree.mark.unlink(missing_ok=True)

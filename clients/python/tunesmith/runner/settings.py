@@ -21,6 +21,7 @@ class RunnerLimits:
         flush_s: A line of output waits this long for others to travel with.
         flush_lines: Lines in one report of output, at most.
         disk_check_s: Between two measurements of a trial's directory.
+        checkpoint_s: Between two looks for checkpoints to store.
         exec_s: Between starting a trial's process and its program running.
         end_of_output_s: From the end of a trial's process group to the end of its pipe,
             which a process that left the group may hold open.
@@ -37,6 +38,7 @@ class RunnerLimits:
     flush_s: float = 0.05
     flush_lines: int = 200
     disk_check_s: float = 5.0
+    checkpoint_s: float = 10.0
     exec_s: float = 30.0
     end_of_output_s: float = 1.0
     transfer_s: float = 6 * 3600.0

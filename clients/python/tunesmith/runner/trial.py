@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
+from tunesmith.runner.checkpoint_keeper import CheckpointKeeper, checkpoint_keeper
 from tunesmith.runner.endings import ProgramExit, algorithm_failure, ended, failed
 from tunesmith.runner.environment import trial_environment
 from tunesmith.runner.errors import (
@@ -105,6 +106,7 @@ class Trial:
         self._download_wanted = Wanted()
         self._upload_wanted = Wanted()
         self._keeps_artifacts = False
+        self._keeper: CheckpointKeeper | None = None
 
     def stop(self, reason: StopReason) -> None:
         """End the trial before its time; one that has ended already is left as it is."""
@@ -113,6 +115,8 @@ class Trial:
         self._download_wanted.end()
         self._interrupted.set()
         if reason is StopReason.REVOKED:
+            if self._keeper is not None:
+                self._keeper.give_up()
             self._kill()
 
     async def run(self, gpus: tuple[str, ...]) -> pb.TrialEnded | None:
@@ -156,6 +160,9 @@ class Trial:
         self._report(pb.TRIAL_STAGE_STARTING)
         assignment, tree, host = self._assignment, self._tree, self._host
         place = artifacts.destination(assignment.output_data_config, assignment.training_job_name)
+        self._keeper = checkpoint_keeper(
+            assignment, tree, threads=host.threads, limits=host.limits, tell=self._tell
+        )
         scanner = _scanner(assignment)
         environment = trial_environment(
             assignment,
@@ -180,8 +187,7 @@ class Trial:
         self._report(pb.TRIAL_STAGE_TRAINING)
         if environment.omitted:
             names = ", ".join(environment.omitted)
-            line = f"[runner] too long, or not possible, as an environment variable: {names}"
-            self._outbox.append(pb.OutputLines(lines=[line[:1000]]))
+            self._tell(f"[runner] too long, or not possible, as an environment variable: {names}")
         ending = await self._supervise(process, scanner)
         return await self._explained(await self._conclude(ending, place))
 
@@ -196,13 +202,13 @@ class Trial:
         contract.write_tree(self._tree, self._assignment)
 
     async def _download(self) -> None:
-        assignment = self._assignment
+        assignment, keeper = self._assignment, self._keeper
         mode = assignment.training_input_mode
         sources = {
             self._tree.data / channel.channel_name: channels.source_of_channel(channel, mode)
             for channel in assignment.input_data_config
         }
-        if not sources:
+        if not sources and keeper is None:
             return
         self._report(pb.TRIAL_STAGE_DOWNLOADING)
         limit_bytes = assignment.volume_size_bytes
@@ -218,6 +224,8 @@ class Trial:
         def copy() -> None:
             for target, source in sources.items():
                 channels.copy_channel(source, target, check=check)
+            if keeper is not None:
+                keeper.restore(check=check)
 
         await self._host.threads.run_while(
             self._download_wanted, copy, limit_s=self._host.limits.transfer_s
@@ -235,6 +243,8 @@ class Trial:
             pumping = tasks.create_task(self._pump(process, scanner))
             exiting = tasks.create_task(process.wait())
             interrupted = tasks.create_task(self._interrupted.wait())
+            if self._keeper is not None:
+                tasks.create_task(self._keeper.keep())
             await asyncio.wait({exiting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
             by_itself = exiting.done()
             if not by_itself:
@@ -243,6 +253,8 @@ class Trial:
             if timer is not None:
                 timer.cancel()
             interrupted.cancel()
+            if self._keeper is not None:
+                self._keeper.end()
             # What is still in the pipe is little, and the end must not wait for the server.
             self._outbox.lift_bound()
             await asyncio.wait({pumping}, timeout=limits.end_of_output_s)
@@ -269,7 +281,9 @@ class Trial:
             self._fail(failure_of_os_error(error, doing="the runner could not keep the output"))
 
     async def _conclude(self, ending: ProgramExit, place: artifacts.Destination) -> pb.TrialEnded:
-        """Say how the trial ended, after storing its artifacts if it has any."""
+        """Say how the trial ended, after storing its checkpoints and artifacts if it has any."""
+        if self._keeper is not None:
+            await self._keeper.store()
         reason = None if ending.by_itself else self._reason
         if self._failure is not None:
             return failed(self._failure, ending)
@@ -352,6 +366,9 @@ class Trial:
 
     def _report(self, stage: pb.TrialStage.ValueType) -> None:
         self._outbox.append(int(stage))
+
+    def _tell(self, line: str) -> None:
+        self._outbox.append(pb.OutputLines(lines=[line[:1000]]))
 
     def _fail(self, failure: TrialFailure) -> None:
         self._failure = self._failure or failure

@@ -485,6 +485,7 @@ class TrialAssignment(google.protobuf.message.Message):
     MAX_RUNTIME_FIELD_NUMBER: builtins.int
     STOP_GRACE_FIELD_NUMBER: builtins.int
     TRAINING_INPUT_MODE_FIELD_NUMBER: builtins.int
+    CHECKPOINT_CONFIG_FIELD_NUMBER: builtins.int
     training_job_name: builtins.str
     """Required. The trial. 1 to 63 characters."""
     lease_token: builtins.int
@@ -537,6 +538,12 @@ class TrialAssignment(google.protobuf.message.Message):
     def stop_grace(self) -> google.protobuf.duration_pb2.Duration:
         """Between SIGTERM and SIGKILL."""
 
+    @property
+    def checkpoint_config(self) -> tunesmith.v1.training_job_definition_pb2.CheckpointConfig:
+        """Where its checkpoints are kept, under `<S3Uri>/<training job>`: restored before the program
+        starts, stored while it runs and at its end. Absent: they are not kept.
+        """
+
     def __init__(
         self,
         *,
@@ -556,9 +563,10 @@ class TrialAssignment(google.protobuf.message.Message):
         max_runtime: google.protobuf.duration_pb2.Duration | None = ...,
         stop_grace: google.protobuf.duration_pb2.Duration | None = ...,
         training_input_mode: tunesmith.v1.training_job_definition_pb2.TrainingInputMode.ValueType = ...,
+        checkpoint_config: tunesmith.v1.training_job_definition_pb2.CheckpointConfig | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["max_runtime", b"max_runtime", "output_data_config", b"output_data_config", "stop_grace", b"stop_grace"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["command", b"command", "environment", b"environment", "gpu_count", b"gpu_count", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameters", b"hyper_parameters", "input_data_config", b"input_data_config", "instance_type", b"instance_type", "lease_token", b"lease_token", "max_runtime", b"max_runtime", "metric_definitions", b"metric_definitions", "output_data_config", b"output_data_config", "stop_grace", b"stop_grace", "training_input_mode", b"training_input_mode", "training_job_arn", b"training_job_arn", "training_job_name", b"training_job_name", "volume_size_bytes", b"volume_size_bytes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["checkpoint_config", b"checkpoint_config", "max_runtime", b"max_runtime", "output_data_config", b"output_data_config", "stop_grace", b"stop_grace"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["checkpoint_config", b"checkpoint_config", "command", b"command", "environment", b"environment", "gpu_count", b"gpu_count", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameters", b"hyper_parameters", "input_data_config", b"input_data_config", "instance_type", b"instance_type", "lease_token", b"lease_token", "max_runtime", b"max_runtime", "metric_definitions", b"metric_definitions", "output_data_config", b"output_data_config", "stop_grace", b"stop_grace", "training_input_mode", b"training_input_mode", "training_job_arn", b"training_job_arn", "training_job_name", b"training_job_name", "volume_size_bytes", b"volume_size_bytes"]) -> None: ...
 
 global___TrialAssignment = TrialAssignment
 

@@ -704,8 +704,9 @@ class CheckpointConfig(google.protobuf.message.Message):
     S3_URI_FIELD_NUMBER: builtins.int
     LOCAL_PATH_FIELD_NUMBER: builtins.int
     s3_uri: builtins.str
-    """Required. The prefix to which they are copied, used as given for every trial. At most
-    1024 characters: an `s3://`, `https://` or (extension) `file://` URI.
+    """Required. The prefix to which they are copied; each trial has a folder of its own below it,
+    called as its training job. At most 1024 characters: an `s3://`, `https://` or (extension)
+    `file://` URI.
     """
     local_path: builtins.str
     """The directory in which the trial finds and leaves them. At most 4096 characters on one

@@ -12,6 +12,7 @@ import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
 import tunesmith.v1.search_space_pb2
+import tunesmith.v1.stopping_verdict_pb2
 import tunesmith.v1.training_job_pb2
 import typing
 
@@ -766,6 +767,7 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     FINAL_HYPER_PARAMETER_TUNING_JOB_OBJECTIVE_METRIC_FIELD_NUMBER: builtins.int
     OBJECTIVE_STATUS_FIELD_NUMBER: builtins.int
     OBJECTIVE_FAILURE_REASON_FIELD_NUMBER: builtins.int
+    STOPPING_VERDICT_FIELD_NUMBER: builtins.int
     training_job_definition_name: builtins.str
     """Output only. The definition it was made from. 1 to 64 characters: letters, digits and
     inner hyphens. Absent: the tuning job has the singular `TrainingJobDefinition` without a
@@ -820,6 +822,12 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     def final_hyper_parameter_tuning_job_objective_metric(self) -> global___FinalHyperParameterTuningJobObjectiveMetric:
         """Output only. Its latest objective value. Absent: it has emitted none."""
 
+    @property
+    def stopping_verdict(self) -> tunesmith.v1.stopping_verdict_pb2.StoppingVerdict:
+        """Output only. Extension: by what it was stopped early, present since it was told so. Absent: it
+        was not, or under a release that did not say.
+        """
+
     def __init__(
         self,
         *,
@@ -836,9 +844,10 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
         final_hyper_parameter_tuning_job_objective_metric: global___FinalHyperParameterTuningJobObjectiveMetric | None = ...,
         objective_status: global___ObjectiveStatus.ValueType = ...,
         objective_failure_reason: builtins.str | None = ...,
+        stopping_verdict: tunesmith.v1.stopping_verdict_pb2.StoppingVerdict | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "objective_status", b"objective_status", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "objective_status", b"objective_status", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_failure_reason", b"_failure_reason"]) -> typing.Literal["failure_reason"] | None: ...
     @typing.overload

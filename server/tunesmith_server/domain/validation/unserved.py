@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from google.protobuf.message import Message
 
@@ -117,6 +118,18 @@ def _more_than_one(value: object) -> bool:
 
 def _is_no_file_uri(value: object) -> bool:
     return isinstance(value, str) and not value.startswith("file://")
+
+
+#: What lies under /opt/ml and has another meaning.
+_TAKEN = ("input", "model", "output", "code")
+
+
+def _is_no_place_for_checkpoints(value: object) -> bool:
+    if not isinstance(value, str) or not value:
+        return False
+    root, *parts = PurePosixPath(value).parts or ("",)
+    is_inside = [root, *parts[:2]] == ["/", "opt", "ml"] and ".." not in parts
+    return not is_inside or not parts[2:] or parts[2] in _TAKEN
 
 
 _MODES = Unserved(
@@ -246,8 +259,13 @@ UNSERVED: Mapping[str, Unserved] = {
     ),
     f"{_DEFINITION}.EnableInterContainerTrafficEncryption": _GANGS,
     f"{_DEFINITION}.EnableManagedSpotTraining": _SPOT,
-    f"{_DEFINITION}.CheckpointConfig": Unserved(
-        asks=_is_set, because="checkpoints are not copied yet"
+    f"{_DEFINITION}.CheckpointConfig.S3Uri": _URI,
+    f"{_DEFINITION}.CheckpointConfig.LocalPath": Unserved(
+        asks=_is_no_place_for_checkpoints,
+        because="a training job is a process on its host, and has only a directory that stands for "
+        "/opt/ml to itself",
+        instead="/opt/ml/checkpoints works, as does another directory under /opt/ml that is not "
+        f"under {', '.join(_TAKEN)}",
     ),
 }
 
@@ -321,6 +339,7 @@ SERVED: frozenset[str] = frozenset(
         f"{_DEFINITION}.StoppingCondition",
         f"{_DEFINITION}.StoppingCondition.MaxRuntimeInSeconds",
         f"{_DEFINITION}.Environment",
+        f"{_DEFINITION}.CheckpointConfig",
         f"{_DEFINITION}.RetryStrategy",
         f"{_DEFINITION}.RetryStrategy.MaximumRetryAttempts",
         "Autotune",

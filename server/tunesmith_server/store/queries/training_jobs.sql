@@ -5,16 +5,16 @@ INSERT INTO training_jobs (
     job_id, name, status, secondary_status, objective_status, modified_at, training_started_at,
     ended_at, transitions, metrics, lease_token, lease_runner_name, lease_instance_id,
     reported_sequence, stop_requested, objective_value, failure_kind, failure_reason,
-    model_artifacts_uri, completion_id, retries, spent, objective_failure_reason, launch_index,
-    definition_name, parameters, created_at, arn
+    model_artifacts_uri, completion_id, retries, spent, objective_failure_reason, verdict,
+    launch_index, definition_name, parameters, created_at, arn
 )
 SELECT
     new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7,
     new.column8, new.column9, new.column10, new.column11, new.column12, new.column13,
     new.column14, new.column15, new.column16, new.column17, new.column18, new.column19,
     new.column20, new.column21, new.column22, new.column23, new.column24, new.column25,
-    new.column26, new.column27,
-    substr(job.arn, 1, instr(job.arn, new.column28) - 1) || new.column29 || lower(new.column2)
+    new.column26, new.column27, new.column28,
+    substr(job.arn, 1, instr(job.arn, new.column29) - 1) || new.column30 || lower(new.column2)
 FROM (VALUES {rows}) AS new
 CROSS JOIN tuning_jobs AS job ON job.job_id = new.column1
 
@@ -41,7 +41,8 @@ SET status = new.status,
     completion_id = new.completion_id,
     retries = new.retries,
     spent = new.spent,
-    objective_failure_reason = new.objective_failure_reason
+    objective_failure_reason = new.objective_failure_reason,
+    verdict = new.verdict
 FROM (
     SELECT
         column1 AS job_id, column2 AS name, column3 AS status, column4 AS secondary_status,
@@ -51,7 +52,7 @@ FROM (
         column14 AS reported_sequence, column15 AS stop_requested, column16 AS objective_value,
         column17 AS failure_kind, column18 AS failure_reason, column19 AS model_artifacts_uri,
         column20 AS completion_id, column21 AS retries, column22 AS spent,
-        column23 AS objective_failure_reason
+        column23 AS objective_failure_reason, column24 AS verdict
     FROM (VALUES {rows})
 ) AS new
 WHERE

@@ -210,8 +210,13 @@ ASKS: dict[str, Edit] = {
     "TrainingJobDefinition.EnableManagedSpotTraining": lambda r: setattr(
         definition(r), "enable_managed_spot_training", True
     ),
-    "TrainingJobDefinition.CheckpointConfig": lambda r: setattr(
-        definition(r).checkpoint_config, "s3_uri", "file:///c"
+    "TrainingJobDefinition.CheckpointConfig.S3Uri": lambda r: setattr(
+        definition(r).checkpoint_config, "s3_uri", "s3://bucket/checkpoints"
+    ),
+    "TrainingJobDefinition.CheckpointConfig.LocalPath": lambda r: setattr(
+        definition(r).checkpoint_config,
+        "local_path",
+        "/tmp/checkpoints",  # noqa: S108 - refused
     ),
 }
 
@@ -258,6 +263,34 @@ def test_defaults_of_what_is_not_served_are_taken() -> None:
     s3(request).model_access_config.accept_eula = False
     assert check_constraints(request) == ()
     validate_create(request, site=SITE)
+
+
+@pytest.mark.parametrize(
+    ("local_path", "is_served"),
+    [
+        ("", True),
+        ("/opt/ml/checkpoints", True),
+        ("/opt/ml/checkpoints/", True),
+        ("/opt/ml/state/best", True),
+        ("/opt/ml", False),
+        ("/opt/ml/model", False),
+        ("/opt/ml/output/data", False),
+        ("/opt/ml/../checkpoints", False),
+        ("/opt/ml/checkpoints/../../x", False),
+        ("//opt/ml/checkpoints", False),
+        ("/", False),
+        ("checkpoints", False),
+    ],
+)
+def test_checkpoints_are_served_where_a_process_has_a_place_for_them(
+    local_path: str, *, is_served: bool
+) -> None:
+    request = create_request()
+    config = definition(request).checkpoint_config
+    config.s3_uri, config.local_path = "file:///checkpoints", local_path
+    assert (check_served(request) == ()) == is_served
+    if is_served:
+        validate_create(request, site=SITE)
 
 
 @pytest.mark.parametrize("strategy", [BAYESIAN, RANDOM])

@@ -20,6 +20,7 @@ from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.states import ObjectiveStatus, SecondaryStatus, TuningJobStatus
 from tunesmith_server.domain.trial import FailureKind, Measurement, Trial, launch
 from tunesmith_server.domain.tuning_job import Counters
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 from tunesmith_server.store.migrate import load_migrations
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import Commit, NewJob, StoredJob
@@ -104,6 +105,16 @@ def _failed(trial: Trial) -> Trial:
         failure_kind=FailureKind.NON_RETRYABLE,
         failure_reason="AlgorithmError: exit code 1",
         objective_failure_reason="It was never found.\nLast lines:\n  größer",
+        stop_requested=True,
+        verdict=StoppingVerdict(
+            rule=StoppingRule.HALVING,
+            resource=3,
+            value=float("nan"),
+            rung=1,
+            rank=2,
+            entries=2,
+            threshold=0.25,
+        ),
     )
 
 
