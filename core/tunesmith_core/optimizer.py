@@ -320,11 +320,9 @@ class Optimizer:
     def _is_starting(self) -> bool:
         """Tell whether the next suggestion is to be spread out, whatever is known."""
         known, space = len(self._known), self._model_space
-        if not space.earlier or space.trusts:
-            return known < self._settings.initial and not space.trusts
-        # Beside those that are spread out, not instead of them.
-        by_earlier = -(-known // _EARLIER_EVERY)
-        return known % _EARLIER_EVERY > 0 and known - by_earlier < self._settings.initial
+        if space.trusts or known >= self._settings.initial:
+            return False
+        return not space.earlier or known % _EARLIER_EVERY > 0
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
