@@ -196,6 +196,14 @@ class HalvingRule:
             threshold=self._sign * threshold,
         )
 
+    def entries(self, trial: Hashable) -> tuple[float, ...]:
+        """Give the values with which a trial that has not ended is at the rungs that it has reached.
+
+        From the first rung on, in the metric's own unit; infinitely bad where it was not finite.
+        """
+        running = self._running.get(trial)
+        return () if running is None else tuple(self._sign * each for each in running.scores)
+
     def end(self, trial: Hashable) -> None:
         """Expect nothing more of a trial; what it has entered at rungs stays."""
         self._running.pop(trial, None)
