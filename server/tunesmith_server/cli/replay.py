@@ -206,9 +206,10 @@ def _judges(
             raise Refusal(str(error)) from None
         judges[definition] = judge
         levels = ", ".join(f"{level}" for level in judge.levels)
-        rungs = f"rungs at {levels} of {full} steps" if levels else f"no rung below {full} steps"
+        plural = "s" if len(judge.levels) > 1 else ""
+        rungs = f"rung{plural} at {levels} of" if levels else "no rung below"
         of_which = f" for {definition}" if len(definitions) > 1 else ""
-        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs}")
+        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs} {full} steps")
     if terms.max_resource is not None:
         # As a server has it: nobody is to go on beyond the full resource.
         curves = [
