@@ -17,7 +17,7 @@ from tunesmith_server.cli.outcome import (
 )
 
 if TYPE_CHECKING:
-    from tunesmith_core.stopping.judges import Judge
+    from tunesmith_core.stopping.judges import FellBehind, Judge
     from tunesmith_core.stopping.replay import Curve
     from tunesmith_server.cli.curve_rows import Record
 
@@ -181,7 +181,7 @@ def _record(file: Path | None, name: str | None, server: str, metric: str | None
 
 def _judges(
     curves: Sequence[Curve], terms: _Terms, *, maximise: bool
-) -> tuple[Sequence[Curve], dict[str | None, Judge], Sequence[str]]:
+) -> tuple[Sequence[Curve], dict[str | None, Judge[FellBehind]], Sequence[str]]:
     """Make a judge for each definition.
 
     Returns:
@@ -194,7 +194,7 @@ def _judges(
     if terms.rule == _MEDIAN:
         return curves, {each: MedianJudge(maximise=maximise) for each in definitions}, [""]
     eta = ETA if terms.eta is None else terms.eta
-    judges: dict[str | None, Judge] = {}
+    judges: dict[str | None, Judge[FellBehind]] = {}
     in_words = []
     for definition in definitions:
         full = terms.max_resource or _longest(curves, definition)
