@@ -198,8 +198,43 @@ class Optimizer:
         self._end(row)
         self._x.append(point)
         self._values.append(minimised(value, self.goal))
-        reached = [minimised(each, self.goal) for each in rungs]
-        self._unfinished.add(reached, is_stopped=is_stopped)
+        self._reached(len(self._x) - 1, rungs, is_stopped=is_stopped)
+
+    def correct(
+        self,
+        configuration: Configuration,
+        value: float | None,
+        *,
+        rungs: Sequence[float] = (),
+        is_stopped: bool = False,
+    ) -> None:
+        """Replace what was told last of a configuration: its trial has gone on.
+
+        Suggestions are then no longer a function of the history as it is now alone, but by ``growth``.
+
+        Args:
+            configuration: Told before.
+            value: As in `tell`.
+            rungs: The same.
+            is_stopped: The same.
+
+        Raises:
+            KeyError: It was not.
+            SpaceError: The configuration is not one of the space.
+
+        Cost: n operations.
+        """
+        (point,) = to_unit(self.space, [configuration])
+        for place in reversed(range(len(self._x))):
+            if np.array_equal(self._x[place], point):
+                self._values[place] = minimised(value, self.goal)
+                self._reached(place, rungs, is_stopped=is_stopped)
+                return
+        raise KeyError(f"{configuration} was not told")
+
+    def _reached(self, place: int, rungs: Sequence[float], *, is_stopped: bool) -> None:
+        values = [minimised(each, self.goal) for each in rungs]
+        self._unfinished.put(place, values, is_stopped=is_stopped)
 
     def abandon(self, configuration: Configuration) -> None:
         """Record that nothing will come of a configuration, which says nothing about it.

@@ -12,56 +12,54 @@ that is for the worse.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith_core.space.scaling import F64
 
 
-@dataclass(slots=True)
-class _Rung:
-    """Hold who reached a rung, in the order of the results: their places, values, and who went on."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Hold a trial's value at a rung, and whether it went on from there."""
 
-    places: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    went_on: list[bool] = field(default_factory=list)
+    value: float
+    went_on: bool
 
 
 class Unfinished:
     """Know at which rungs a search's trials were, and which of them did not come to their end."""
 
     def __init__(self) -> None:
-        self._results = 0
-        self._rungs: list[_Rung] = []
+        # Who reached each rung, by place among the results.
+        self._rungs: list[dict[int, _Entry]] = []
         self._has_stopped = False
 
-    def add(self, values: Sequence[float], *, is_stopped: bool) -> None:
-        """Take note of the next result.
+    def put(self, place: int, values: Sequence[float], *, is_stopped: bool) -> None:
+        """Take note of a result, in place of what was known of it.
 
         Args:
+            place: Its index among the results.
             values: What it had at the rungs that it reached, from the first on, minimised; NaN
                 where it was not a finite number.
             is_stopped: It was stopped before its full resource, and after the last of these.
         """
         while len(self._rungs) < len(values):
-            self._rungs.append(_Rung())
+            self._rungs.append({})
+        for rung in self._rungs:
+            rung.pop(place, None)
         for number, (rung, value) in enumerate(zip(self._rungs, values, strict=False), start=1):
-            rung.places.append(self._results)
-            rung.values.append(value)
-            rung.went_on.append(not is_stopped or number < len(values))
+            rung[place] = _Entry(value, not is_stopped or number < len(values))
         self._has_stopped |= is_stopped
-        self._results += 1
 
     def comparable(self, results: F64) -> F64:
         """Give results, minimised, with a handicap for each that was stopped.
 
         Args:
-            results: (n,) the first n results that were added, NaN for failures.
+            results: (n,) the first n results, NaN for failures.
 
         Returns:
-            (n,) no less than those; a function of them and of what was added with them.
+            (n,) no less than those; a function of them and of what is known of them.
 
         Cost: n operations for each rung.
         """
@@ -69,11 +67,12 @@ class Unfinished:
             return results
         comparable = results.copy()
         for rung in self._rungs:
-            places: NDArray[np.intp] = np.array(rung.places, dtype=np.intp)
-            here = places < len(results)
-            went_on = np.array(rung.went_on)[here]
-            places = places[here]
-            change = (results[places] - np.array(rung.values)[here])[went_on]
+            known = [(p, e.value, e.went_on) for p, e in rung.items() if p < len(results)]
+            if not known:
+                continue
+            places = np.array([place for place, _, _ in known], dtype=np.intp)
+            went_on = np.array([goes for _, _, goes in known])
+            change = (results[places] - np.array([value for _, value, _ in known]))[went_on]
             change = change[np.isfinite(change)]
             if len(change):
                 comparable[places[~went_on]] += max(0.0, float(np.median(change)))

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space import Configuration, Continuous, Scaling, SearchSpace
@@ -21,11 +22,11 @@ def test_a_table_worked_by_hand() -> None:
     #   d   nan           failed
     #   e   5  (9)        the median of 5 and 3: 4 worse
     unfinished = Unfinished()
-    unfinished.add([1, 4], is_stopped=False)
-    unfinished.add([2, 1], is_stopped=False)
-    unfinished.add([3], is_stopped=True)
-    unfinished.add([], is_stopped=False)
-    unfinished.add([5, 9], is_stopped=True)
+    unfinished.put(0, [1, 4], is_stopped=False)
+    unfinished.put(1, [2, 1], is_stopped=False)
+    unfinished.put(2, [3], is_stopped=True)
+    unfinished.put(3, [], is_stopped=False)
+    unfinished.put(4, [5, 9], is_stopped=True)
     results = np.array([9, 4, 3, math.nan, 9])
     np.testing.assert_array_equal(unfinished.comparable(results), [9, 4, 7, math.nan, 13])
     # Of the first three as if there were no more: the median of 8 and 2.
@@ -35,17 +36,40 @@ def test_a_table_worked_by_hand() -> None:
 
 def test_what_improves_leaves_stopped_trials_as_they_are() -> None:
     unfinished = Unfinished()
-    unfinished.add([3, 2], is_stopped=False)
-    unfinished.add([4], is_stopped=True)
-    unfinished.add([math.nan], is_stopped=True)
+    unfinished.put(0, [3, 2], is_stopped=False)
+    unfinished.put(1, [4], is_stopped=True)
+    unfinished.put(2, [math.nan], is_stopped=True)
     results = np.array([1, 4, math.nan])
     np.testing.assert_array_equal(unfinished.comparable(results), results)
 
 
 def test_without_anybody_who_went_on_there_is_nothing_to_compare_with() -> None:
     unfinished = Unfinished()
-    unfinished.add([4], is_stopped=True)
+    unfinished.put(0, [4], is_stopped=True)
     np.testing.assert_array_equal(unfinished.comparable(np.array([5.0])), [5.0])
+
+
+def test_what_goes_on_after_all_is_known_anew() -> None:
+    unfinished = Unfinished()
+    unfinished.put(0, [1, 2], is_stopped=False)
+    unfinished.put(1, [2], is_stopped=True)
+    np.testing.assert_array_equal(unfinished.comparable(np.array([4.0, 2.0])), [4, 5])
+    unfinished.put(1, [2, 3], is_stopped=False)
+    np.testing.assert_array_equal(unfinished.comparable(np.array([4.0, 6.0])), [4, 6])
+
+
+def test_a_correction_replaces_what_was_told() -> None:
+    results = [({"x": x, "y": 0.5}, 2 * x) for x in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    corrected, told = Optimizer(SPACE, seed=1), Optimizer(SPACE, seed=1)
+    for configuration, value in results:
+        corrected.tell(configuration, 5 - value, rungs=[5.0], is_stopped=True)
+        told.tell(configuration, value)
+    for configuration, value in results:
+        corrected.correct(configuration, value)
+    np.testing.assert_array_equal(corrected.values, told.values)
+    assert corrected.ask(3) == told.ask(3)
+    with pytest.raises(KeyError, match="not told"):
+        told.correct({"x": 0.2, "y": 0.2}, 1.0)
 
 
 def test_a_search_is_not_misled_where_values_become_worse() -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -144,8 +144,7 @@ class HalvingRule:
         """
         self.forget(trial)
         full = full or self._max_resource
-        # In whole numbers: a fraction of a float may lie a hair above the level that it means.
-        levels = tuple(max(1, -(-level * full // self._max_resource)) for level in self._levels)
+        levels = own_levels(self._levels, full=full, max_resource=self._max_resource)
         self._running[trial] = _Running(levels=levels, full=full, bracket=bracket)
 
     def report(self, trial: Hashable, value: float, *, resource: int) -> Verdict | None:
@@ -228,6 +227,12 @@ def bracket_of(index: int) -> int:
 def first_rung(max_resource: int) -> int:
     """Give the resource of the first rung where nobody says."""
     return max(1, math.ceil(FIRST_RUNG * max_resource))
+
+
+def own_levels(levels: Sequence[int], *, full: int, max_resource: int) -> tuple[int, ...]:
+    """Give the resource of each rung of a trial whose full resource is not ``max_resource``."""
+    # In whole numbers: a fraction of a float may lie a hair above the level that it means.
+    return tuple(max(1, -(-level * full // max_resource)) for level in levels)
 
 
 def rung_levels(min_resource: int, max_resource: int, eta: float) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith_core.stopping.halving import ETA, Verdict, first_rung, rung_levels
+from tunesmith_core.stopping.halving import ETA, Verdict, first_rung, own_levels, rung_levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,7 @@ class PromotionRule:
         """
         self.forget(trial)
         full = full or self._max_resource
-        # In whole numbers: a fraction of a float may lie a hair above the level that it means.
-        levels = tuple(max(1, -(-level * full // self._max_resource)) for level in self._levels)
+        levels = own_levels(self._levels, full=full, max_resource=self._max_resource)
         self._known[trial] = _Known(levels=levels, full=full)
 
     def report(self, trial: Hashable, value: float, *, resource: int) -> Pause | Verdict | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,8 +10,10 @@ from enum import StrEnum
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
+from tunesmith_core.stopping.halving import ETA, first_rung, own_levels, rung_levels
 from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
 from tunesmith_server.domain.frozen import replace
+from tunesmith_server.domain.history import Trace
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.states import (
     TUNING_JOB_TRANSITIONS,
@@ -83,6 +85,22 @@ class HalvingTerms:
         if self.schedule is None:
             return self.max_resource
         return min(self.max_resource, max(1, int(parameters[self.schedule])))
+
+    def trace(
+        self, parameters: Mapping[str, str], steps: Sequence[int], values: Sequence[float]
+    ) -> Trace:
+        """Say how far a trial has come that has emitted values at steps, in order."""
+        full = self.full_resource(parameters)
+        first = first_rung(self.max_resource) if self.min_resource is None else self.min_resource
+        levels = rung_levels(first, self.max_resource, ETA)
+        reached = [
+            next((value for step, value in zip(steps, values, strict=True) if step >= level), None)
+            for level in own_levels(levels, full=full, max_resource=self.max_resource)
+        ]
+        return Trace(
+            rungs=tuple(value for value in reached if value is not None),
+            is_whole=bool(steps) and steps[-1] >= full,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ exact.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias, assert_never
@@ -263,11 +264,22 @@ def _to_suggestion(item: _Json) -> Suggestion:
 
 def _from_end(end: End) -> list[_Json]:
     suggestion = _from_suggestion(end.suggestion)
-    return suggestion if isinstance(end, Abandoned) else [*suggestion, end.value]
+    if isinstance(end, Abandoned):
+        return suggestion
+    # Not a number is no JSON.
+    rungs = [value if math.isfinite(value) else None for value in end.rungs]
+    return [*suggestion, end.value, rungs, end.is_stopped, end.is_again]
 
 
 def _to_end(item: _Json) -> End:
-    suggestion, value = _to_suggestion(item[:2]), item[2:]
-    if not value:
+    suggestion, told = _to_suggestion(item[:2]), item[2:]
+    if not told:
         return Abandoned(suggestion=suggestion)
-    return Told(suggestion=suggestion, value=value[0])
+    value, rungs, is_stopped, is_again = told
+    return Told(
+        suggestion=suggestion,
+        value=value,
+        rungs=tuple(math.nan if each is None else each for each in rungs),
+        is_stopped=is_stopped,
+        is_again=is_again,
+    )

@@ -110,7 +110,8 @@ class Searches:
                 configuration = _configuration(optimizer.space, end.suggestion)
                 match end:
                     case Told():
-                        optimizer.tell(configuration, end.value)
+                        tell = optimizer.correct if end.is_again else optimizer.tell
+                        tell(configuration, end.value, rungs=end.rungs, is_stopped=end.is_stopped)
                     case Abandoned():
                         optimizer.abandon(configuration)
 

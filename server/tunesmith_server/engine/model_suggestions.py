@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tunesmith_server.domain.errors import StoreUnavailable
 from tunesmith_server.domain.events import SuggestionsArrived
-from tunesmith_server.domain.history import Knowledge, News, learn
+from tunesmith_server.domain.history import Knowledge, News, Trace, learn, new_traces
 from tunesmith_server.domain.tuning_job import JobSpec
 from tunesmith_server.domain.warm_start import Lessons, lessons_of
 from tunesmith_server.engine.compute import Connection, Worker, WorkerLost
@@ -138,7 +138,24 @@ class ModelSuggester:
 
     async def _news(self, knowledge: Knowledge) -> News | None:
         first_index = knowledge.first_unknown
-        return learn(knowledge, await self._store.outcomes(self._job_id, first_index=first_index))
+        outcomes = await self._store.outcomes(self._job_id, first_index=first_index)
+        return learn(knowledge, outcomes, await self._traces(new_traces(knowledge, outcomes)))
+
+    async def _traces(self, indices: Collection[int]) -> Mapping[int, Trace]:
+        """Say how far training jobs have come, where Hyperband judges them."""
+        traces: dict[int, Trace] = {}
+        definitions = self._spec.definitions
+        for definition in definitions:
+            terms, metric_name = definition.halving_terms, definition.metric_name
+            if terms is None or not indices:
+                continue
+            for curve in await self._store.curves(self._job_id, metric_name, indices=indices):
+                suggestion = curve.suggestion
+                if len(definitions) == 1 or suggestion.definition_name == definition.name:
+                    traces[curve.index] = terms.trace(
+                        suggestion.parameters, curve.steps, curve.values
+                    )
+        return traces
 
     async def _lessons_of_parents(self) -> Lessons | None:
         parents = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import groupby
 
@@ -77,9 +78,12 @@ def measurements(
     return tuple(rows.measurement(row) for row in found)
 
 
-def curves(database: Database, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+def curves(
+    database: Database, job_id: int, metric_name: str, indices: Collection[int] | None
+) -> tuple[Curve, ...]:
     """Read what a tuning job's training jobs measured of a metric, those first that ended first."""
-    found = database.all("curves", job_id=job_id, metric_name=metric_name)
+    wanted = None if indices is None else json.dumps(sorted(indices))
+    found = database.all("curves", job_id=job_id, metric_name=metric_name, indices=wanted)
     return tuple(
         rows.curve(name, tuple(of_one))
         for name, of_one in groupby(found, key=lambda row: str(row["name"]))

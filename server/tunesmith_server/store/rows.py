@@ -267,6 +267,7 @@ def outcome(row: sqlite3.Row) -> Outcome:
         failure_kind=None if row["failure_kind"] is None else FailureKind(row["failure_kind"]),
         objective_value=row["objective_value"],
         modified_at=to_time(row["modified_at"]),
+        is_resting=row["secondary_status"] == SecondaryStatus.INTERRUPTED,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -154,9 +154,11 @@ class SqliteStore:
         """Read all values of a training job's metrics, in order."""
         return await self._readers.read(lambda db: reading.measurements(db, trial_name))
 
-    async def curves(self, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+    async def curves(
+        self, job_id: int, metric_name: str, *, indices: Collection[int] | None = None
+    ) -> tuple[Curve, ...]:
         """Read what a tuning job's training jobs have measured of a metric, by their ends."""
-        return await self._readers.read(lambda db: reading.curves(db, job_id, metric_name))
+        return await self._readers.read(lambda db: reading.curves(db, job_id, metric_name, indices))
 
     async def events(
         self,

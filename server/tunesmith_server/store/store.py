@@ -29,7 +29,7 @@ the suite that every store must pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -305,11 +305,18 @@ class Store(Protocol):
     async def measurements(self, trial_name: str) -> tuple[tuple[str, int, float, datetime], ...]:
         """Read all values of a training job's metrics as (metric, step, value, time), in order."""
 
-    async def curves(self, job_id: int, metric_name: str) -> tuple[Curve, ...]:
+    async def curves(
+        self, job_id: int, metric_name: str, *, indices: Collection[int] | None = None
+    ) -> tuple[Curve, ...]:
         """Read what a tuning job's training jobs have measured of a metric.
 
         Those that have ended come first, in the order of their ends, then the open ones; those
         without a value are left out.
+
+        Args:
+            job_id: The tuning job.
+            metric_name: The metric.
+            indices: Only training jobs with these launch indices; None: all.
         """
 
     async def events(

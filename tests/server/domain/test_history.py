@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.domain.job_specs import CREATED_AT
-from tunesmith_server.domain.history import Abandoned, End, Knowledge, News, Outcome, Told, learn
+from tunesmith_server.domain.history import (
+    Abandoned,
+    End,
+    Knowledge,
+    News,
+    Outcome,
+    Told,
+    Trace,
+    learn,
+    new_traces,
+)
 from tunesmith_server.domain.states import TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import FailureKind
@@ -25,6 +35,7 @@ def outcome(
     value: float | None = None,
     kind: FailureKind | None = None,
     at_s: int = 0,
+    is_resting: bool = False,
 ) -> Outcome:
     return Outcome(
         index=index,
@@ -33,6 +44,7 @@ def outcome(
         failure_kind=kind,
         objective_value=value,
         modified_at=CREATED_AT + timedelta(seconds=at_s),
+        is_resting=is_resting,
     )
 
 
@@ -110,6 +122,42 @@ def test_an_end_before_one_that_is_known_is_told_from_the_beginning() -> None:
     assert learn(known, [completed(1, at_s=4), completed(2, at_s=5)]) is None
     assert learn(known, [completed(1, at_s=5), completed(2, at_s=5)]) is None
     assert indices(learnt(completed(1, at_s=4), completed(2, at_s=5))) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_whole", "is_stopped"),
+    [(S.STOPPED, False, True), (S.STOPPED, True, False), (S.COMPLETED, False, False)],
+)
+def test_an_end_under_hyperband_says_how_far_it_came(
+    status: TrainingJobStatus, *, is_whole: bool, is_stopped: bool
+) -> None:
+    ended = outcome(1, status, value=2.5)
+    assert new_traces(Knowledge(), [ended, outcome(2)]) == [1]
+    news = learn(Knowledge(), [ended], {1: Trace(rungs=(4.0, 3.0), is_whole=is_whole)})
+    assert news is not None
+    assert news.ends == (Told(suggestion=X, value=2.5, rungs=(4.0, 3.0), is_stopped=is_stopped),)
+
+
+def test_who_rests_tells_its_last_rung_and_who_goes_on_tells_more() -> None:
+    def read(now: Outcome, rungs: tuple[float, ...], knowledge: Knowledge) -> News:
+        assert new_traces(knowledge, [now]) == ([1] if rungs else [])
+        news = learn(knowledge, [now], {1: Trace(rungs=rungs)} if rungs else None)
+        assert news is not None
+        return news
+
+    resting = outcome(1, is_resting=True)
+    first = read(resting, (4.0,), Knowledge())
+    assert first.ends == (Told(suggestion=X, value=4.0, rungs=(4.0,), is_stopped=True),)
+    assert (first.pending, first.knowledge.has_value) == ((), True)
+    assert read(resting, (4.0,), first.knowledge).ends == ()
+    goes_on = read(outcome(1), (), first.knowledge)
+    assert (goes_on.ends, goes_on.pending) == ((), ())
+    again = read(resting, (4.0, 3.0), goes_on.knowledge)
+    told = Told(suggestion=X, value=3.0, rungs=(4.0, 3.0), is_stopped=True, is_again=True)
+    assert again.ends == (told,)
+    ended = read(outcome(1, S.COMPLETED, value=2.0), (4.0, 3.0), again.knowledge)
+    assert ended.ends == (Told(suggestion=X, value=2.0, rungs=(4.0, 3.0), is_again=True),)
+    assert ended.knowledge.rested == {}
 
 
 @settings(deadline=None, derandomize=True)

@@ -18,6 +18,7 @@ from tunesmith.v1 import tuning_job_pb2 as job_pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.errors import InvalidRequest
+from tunesmith_server.domain.history import Trace
 from tunesmith_server.domain.job_spec import (
     filled_request,
     instance_of,
@@ -309,6 +310,18 @@ def tune_epochs(request: CreateRequest) -> None:
 
 def halving_of(request: CreateRequest) -> HalvingTerms | None:
     return spec_of(request).definition.halving_terms
+
+
+def test_how_far_a_training_job_came_is_read_off_its_values() -> None:
+    terms = HalvingTerms(min_resource=1, max_resource=16)  # rungs at 1 and 4
+    assert terms.trace({}, (), ()) == Trace()
+    assert terms.trace({}, (1, 2, 3), (9.0, 8.0, 7.0)) == Trace(rungs=(9.0,))
+    assert terms.trace({}, (2, 6), (9.0, 8.0)) == Trace(rungs=(9.0, 8.0))
+    assert terms.trace({}, (5,), (9.0,)) == Trace(rungs=(9.0, 9.0))
+    whole = Trace(rungs=(9.0, 8.0), is_whole=True)
+    assert terms.trace({}, (1, 4, 16), (9.0, 8.0, 7.0)) == whole
+    own = replace(terms, schedule="epochs")
+    assert own.trace({"epochs": "8"}, (1, 2, 8), (9.0, 8.0, 7.0)) == whole
 
 
 def test_hyperbands_resources_are_read_or_taken_from_the_epochs() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +86,7 @@ IN_B = Suggestion(parameters={"x": "2"}, definition_name="b")
             ends=[
                 Told(suggestion=Suggestion(parameters={"a": "1"}), value=1.5),
                 Told(suggestion=Suggestion(parameters={"a": "2"}), value=None),
+                Told(suggestion=A, value=2.0, rungs=(4.0, 3.0), is_stopped=True, is_again=True),
                 Abandoned(suggestion=Suggestion(parameters={"a": "\n"})),
             ],
         ),
@@ -108,6 +111,14 @@ def test_a_value_comes_over_to_the_last_bit(value: float) -> None:
     sent = Learn(job_id=1, ends=[Told(suggestion=Suggestion(parameters={}), value=value)])
     got = decode(encode(sent))
     assert repr(got) == repr(sent)
+
+
+def test_a_rung_without_a_number_comes_over() -> None:
+    got = decode(encode(Learn(job_id=1, ends=[Told(suggestion=A, value=1.0, rungs=(math.inf,))])))
+    assert isinstance(got, Learn)
+    (told,) = got.ends
+    assert isinstance(told, Told)
+    assert math.isnan(told.rungs[0])
 
 
 @pytest.mark.parametrize("line", [b"", b"hello\n", b"[]\n", b'["Nothing",{}]\n', b'["Ask",{}]\n'])

@@ -105,6 +105,19 @@ def test_only_without_a_seed_of_its_own_a_job_takes_quasi_random_suggestions_mea
         assert cold == [rendered(design, count=9, quasi_random=True)[-1]]
 
 
+def test_what_rested_is_known_and_then_known_anew() -> None:
+    searches, optimizer = Searches(lambda: True), Optimizer(SPACE, seed=3, goal=Goal.MAXIMIZE)
+    searches.begin(begin(is_seeded=False))
+    first = texts(searches.ask(ask(count=8)))
+    ends = [end for end in known(first)[:-2] if isinstance(end, Told) and end.value is not None]
+    rests = [replace(end, rungs=(end.value or 0.0,), is_stopped=True) for end in ends]
+    searches.learn(Learn(job_id=1, ends=rests))
+    searches.learn(Learn(job_id=1, ends=[replace(end, is_again=True) for end in ends]))
+    for end, configuration in zip(ends, optimizer.ask(8), strict=False):
+        optimizer.tell(configuration, end.value)
+    assert texts(searches.ask(ask(pending=tuple(first[-2:])))) == rendered(optimizer, growth=24)
+
+
 def _ask_anew(searches: Searches, *, is_seeded: bool, ends: tuple[End, ...], count: int) -> Answer:
     searches.begin(begin(is_seeded=is_seeded))
     searches.learn(Learn(job_id=1, ends=ends))

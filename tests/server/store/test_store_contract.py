@@ -345,6 +345,8 @@ async def test_curves_are_of_one_metric_and_come_by_their_ends(store: Store) -> 
     assert (third.values, second.values) == ((31.0, 32.0), (21.0, 22.0))
     assert first.values[:2] == (11.0, 12.0)
     assert math.isnan(first.values[2])
+    assert await store.curves(stored.job.job_id, "loss", indices=[3, 2]) == (third, second)
+    assert await store.curves(stored.job.job_id, "loss", indices=[]) == ()
     assert await store.curves(stored.job.job_id, "nothing") == ()
 
 

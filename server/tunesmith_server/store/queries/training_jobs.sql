@@ -90,7 +90,9 @@ ORDER BY launch_index
 
 -- name: outcomes
 -- Read what has become of a tuning job's training jobs from a launch index on, in launch order.
-SELECT launch_index, definition_name, parameters, status, failure_kind, objective_value, modified_at
+SELECT
+    launch_index, definition_name, parameters, status, secondary_status, failure_kind, objective_value,
+    modified_at
 FROM training_jobs
 WHERE job_id = :job_id AND launch_index >= :first_index
 ORDER BY launch_index
@@ -152,12 +154,15 @@ ORDER BY m.lease_token, m.sequence
 
 -- name: curves
 -- Read what a tuning job's training jobs measured of a metric: the ended ones first, in the order of
--- their ends, each in the order in which it was reported.
+-- their ends, each in the order in which it was reported. Of all of them, or of those with some
+-- launch indices, a JSON array.
 SELECT
     trial.name, trial.launch_index, trial.definition_name, trial.parameters, trial.status,
     m.step, m.value
 FROM training_jobs AS trial
 JOIN measurements AS m USING (training_job_id)
-WHERE trial.job_id = :job_id AND m.metric_name = :metric_name
+WHERE
+    trial.job_id = :job_id AND m.metric_name = :metric_name
+    AND (:indices IS NULL OR trial.launch_index IN (SELECT value FROM json_each(:indices)))
 ORDER BY
     trial.ended_at IS NULL, trial.modified_at, trial.launch_index, m.lease_token, m.sequence
