@@ -144,8 +144,7 @@ class HalvingRule:
         """
         self.forget(trial)
         full = full or self._max_resource
-        # In whole numbers: a fraction of a float may lie a hair above the level that it means.
-        levels = tuple(max(1, -(-level * full // self._max_resource)) for level in self._levels)
+        levels = self._levels if full == self._max_resource else self._levels_of(full)
         self._running[trial] = _Running(levels=levels, full=full, bracket=bracket)
 
     def report(self, trial: Hashable, value: float, *, resource: int) -> Verdict | None:
@@ -174,6 +173,11 @@ class HalvingRule:
             if rung >= running.bracket and resource < running.full:
                 verdict = verdict or found
         return verdict
+
+    def _levels_of(self, full: int) -> tuple[int, ...]:
+        """Give the resource of each rung for a trial's own full resource."""
+        # In whole numbers: a fraction of a float may lie a hair above the level that it means.
+        return tuple(max(1, -(-level * full // self._max_resource)) for level in self._levels)
 
     def _enter(self, running: _Running, value: float, resource: int) -> Verdict | None:
         """Enter a value at a trial's next rung, and judge it there."""
