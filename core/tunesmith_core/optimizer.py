@@ -21,15 +21,16 @@ from tunesmith_core.acquisition.maximise import Search, SearchSettings
 from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.gp.backends import Backend
-from tunesmith_core.gp.posterior import Posterior, Predictor
+from tunesmith_core.model import Model, View
 from tunesmith_core.objective import Goal, minimised, slope_of
 from tunesmith_core.randomness import Stream, keyed_generator
 from tunesmith_core.space.encoding import from_unit, to_unit
 from tunesmith_core.space.ranges import Configuration, ParameterValue, SearchSpace
 from tunesmith_core.space.scaling import F64
-from tunesmith_core.surrogate import FitSettings, Surrogate
+from tunesmith_core.surrogate import FitSettings
 from tunesmith_core.threads import on_one_thread
 from tunesmith_core.transfer import Experience, ModelSpace
+from tunesmith_core.unfinished import Unfinished
 
 _FINALISTS = 16
 """So many points that a narrowed predictor liked best are judged by the whole one."""
@@ -76,43 +77,6 @@ class Promise:
     log_gain: float
 
 
-class _Model:
-    """Hold a surrogate with what it is given to see."""
-
-    def __init__(self, space: ModelSpace, backend: Backend, settings: FitSettings) -> None:
-        self.space = space
-        self.surrogate = Surrogate(
-            space.layout, backend, settings, warp=space.warped, earlier=space.earlier
-        )
-
-    def view(self, own: F64, values: F64, growth: int | None) -> _View:
-        """Take in this search's points (n, d) and values (n,), and say what they come to."""
-        x = np.concatenate([self.space.x, self.space.embedded(own)])
-        values = np.concatenate([self.space.values, values])
-        posterior = self.surrogate.follow(x, values, growth=growth)
-        y = self.space.warped(values)
-        return _View(self, x, values, y, posterior, posterior.condition(y))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """Hold what a model says: its points (n, d'), their values (n,), warped too, and predictions."""
-
-    model: _Model
-    x: F64
-    values: F64
-    y: F64
-    posterior: Posterior
-    predictor: Predictor
-
-    @property
-    def evidence(self) -> float:
-        """Tell how well the search's own results are predicted from all else, in their own unit."""
-        own = slice(self.model.space.earlier, None)
-        unit = math.log(max(float(self.y[own].std()), 1e-300))
-        return float((self.predictor.left_out()[own] + unit).sum())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ranking:
     """Hold points (m, d') of a model, best first, what scores them, and in which unit."""
@@ -157,9 +121,10 @@ class Optimizer:
         self._design_index = 0
         self._model_space = ModelSpace(space, goal, experience)
         self._backend = backend
-        self._made: list[_Model] = []
+        self._made: list[Model] = []
         self._x: list[F64] = []
         self._values: list[float] = []
+        self._unfinished = Unfinished()
         self._pending: dict[_Row, Configuration] = {}
         self._ended: set[_Row] = set()
         self._known: set[_Row] = set()  # ended or pending
@@ -206,12 +171,22 @@ class Optimizer:
             asked.append(configuration)
         return asked
 
-    def tell(self, configuration: Configuration, value: float | None) -> None:
+    def tell(
+        self,
+        configuration: Configuration,
+        value: float | None,
+        *,
+        rungs: Sequence[float] = (),
+        is_stopped: bool = False,
+    ) -> None:
         """Record what came of a configuration, asked for or not.
 
         Args:
             configuration: Inside the space.
             value: The objective; None, NaN and infinities are a failure, worse than all the rest.
+            rungs: The objective at each rung of a stopping rule that the trial reached, from the
+                first on.
+            is_stopped: The rule stopped it, after the last of these; see `unfinished`.
 
         Raises:
             SpaceError: The configuration is not one of the space.
@@ -223,6 +198,8 @@ class Optimizer:
         self._end(row)
         self._x.append(point)
         self._values.append(minimised(value, self.goal))
+        reached = [minimised(each, self.goal) for each in rungs]
+        self._unfinished.add(reached, is_stopped=is_stopped)
 
     def abandon(self, configuration: Configuration) -> None:
         """Record that nothing will come of a configuration, which says nothing about it.
@@ -292,8 +269,8 @@ class Optimizer:
 
     @property
     def values(self) -> F64:
-        """Give what was told, minimised, (n,), NaN for failures."""
-        return np.array(self._values)
+        """Give what was told, minimised and comparable, (n,), NaN for failures."""
+        return self._unfinished.comparable(np.array(self._values))
 
     @property
     def known(self) -> int:
@@ -371,23 +348,24 @@ class Optimizer:
                 return configuration
         return self._unknown()
 
-    def _view(self, growth: int | None) -> _View:
+    def _view(self, growth: int | None) -> View:
         """Give what the model says that explains this search's own results best."""
         own = np.array(self._x).reshape(len(self._x), self.space.dimensions)
-        views = [model.view(own, self.values, growth) for model in self._models()]
+        views = [model.view(own, np.array(self._values), growth) for model in self._models()]
         if len(views) == 1 or np.isfinite(self._values).sum() < self._settings.initial:
             return views[0]
         everything, alone = views
         return everything if everything.evidence > alone.evidence + _DOUBT else alone
 
-    def _models(self) -> list[_Model]:
+    def _models(self) -> list[Model]:
         """Give the model of all that is known and, as that may mislead, the one of this search."""
         if not self._made:
             spaces = [self._model_space]
             if self._model_space.earlier:
                 spaces.append(ModelSpace(self.space, self.goal, None))
             backend = self._backend or _compiled_backend()
-            self._made = [_Model(space, backend, self._settings.fit) for space in spaces]
+            fit = self._settings.fit
+            self._made = [Model(space, self._unfinished, backend, fit) for space in spaces]
         return self._made
 
     def _unknown(self) -> Configuration:

@@ -19,7 +19,13 @@ from tunesmith_server.domain.invariants import check_invariants
 from tunesmith_server.domain.lifecycle import step
 from tunesmith_server.domain.states import ObjectiveStatus, TrainingJobStatus, TuningJobStatus
 from tunesmith_server.domain.trial import FailureKind, Trial
-from tunesmith_server.domain.tuning_job import Counters, JobSpec, JobState, TuningJob
+from tunesmith_server.domain.tuning_job import (
+    Counters,
+    JobSpec,
+    JobState,
+    Promotions,
+    TuningJob,
+)
 
 
 class Decisions:
@@ -70,7 +76,7 @@ class Decisions:
         """Check that the store holds all that there is, and that it adds up."""
         state, store = self.state, self.store
         recovered = store.recovered(state.spec)
-        assert recovered == replace(state, suggestions_wanted=0)
+        assert recovered == replace(state, suggestions_wanted=0, promotions=Promotions())
         trials = tuple(store.trials.values())
         assert [trial.index for trial in trials] == list(range(1, state.job.launched + 1))
         assert state.job.counters == recount(trials)

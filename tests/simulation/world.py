@@ -217,6 +217,8 @@ class _Service:
                 answer = self._suggester.answer(command, self.decisions.store.outcomes())
                 arrive = partial(self._decide, answer)
                 self.agenda.after(self._world.suggestion_s, self._while_alive(arrive))
+            case fx.Promote():
+                raise AssertionError("no trial is paused")
             case fx.Lend():
                 raise AssertionError("runners run these trials")
             case fx.Enqueue():

@@ -26,6 +26,7 @@ class Source(NamedTuple):
 METHODS = {
     "random": Source("tunesmith", "random_order", "RandomOrder"),
     "halving": Source("tunesmith", "halving", "Halving"),
+    "model": Source("tunesmith", "model", "Model"),
     "halving-eta3": Source("tunesmith", "halving", "eta3"),
     "halving-eta3-tenth": Source("tunesmith", "halving", "eta3_tenth"),
     "halving-eta3-first": Source("tunesmith", "halving", "eta3_first"),

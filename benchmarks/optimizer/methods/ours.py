@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
 from benchmarks.optimizer.space import Configuration, Parameter, Type, Value
+from tunesmith_core import space as spaces
+from tunesmith_core.objective import Goal
+from tunesmith_core.optimizer import Optimizer
 
 
 class Ours:
@@ -13,11 +15,7 @@ class Ours:
 
     def __init__(self, space: Sequence[Parameter], *, seed: int, evaluations: int) -> None:
         del evaluations
-        spaces = import_module("tunesmith_core.space")
-        goal = import_module("tunesmith_core.objective").Goal.MINIMIZE
-        optimizer = import_module("tunesmith_core.optimizer").Optimizer
-        parameters = tuple(_range(spaces, parameter) for parameter in space)
-        self._optimizer = optimizer(spaces.SearchSpace(parameters), seed=seed, goal=goal)
+        self._optimizer = Optimizer(search_space(space), seed=seed, goal=Goal.MINIMIZE)
 
     def ask(self) -> dict[str, Value]:
         """Ask for one suggestion."""
@@ -29,15 +27,16 @@ class Ours:
         self._optimizer.tell(configuration, value)
 
 
-def _range(spaces: object, parameter: Parameter) -> object:
-    """Make a range of the product's own."""
-    kinds = {
-        Type.CONTINUOUS: "Continuous",
-        Type.INTEGER: "Integer",
-        Type.CATEGORICAL: "Categorical",
-    }
-    make = getattr(spaces, kinds[parameter.type])
+def search_space(parameters: Sequence[Parameter]) -> spaces.SearchSpace:
+    """Make a search space of the product's own."""
+    return spaces.SearchSpace(tuple(_range(each) for each in parameters))
+
+
+def _range(parameter: Parameter) -> spaces.Parameter:
     if parameter.type is Type.CATEGORICAL:
-        return make(name=parameter.name, values=parameter.values)
-    scaling = getattr(spaces, "Scaling")(parameter.scaling.value)  # noqa: B009 - an untyped module
-    return make(name=parameter.name, lo=parameter.lo, hi=parameter.hi, scaling=scaling)
+        return spaces.Categorical(name=parameter.name, values=parameter.values)
+    scaling = spaces.Scaling(parameter.scaling.value)
+    if parameter.type is Type.INTEGER:
+        lo, hi = int(parameter.lo), int(parameter.hi)
+        return spaces.Integer(name=parameter.name, lo=lo, hi=hi, scaling=scaling)
+    return spaces.Continuous(name=parameter.name, lo=parameter.lo, hi=parameter.hi, scaling=scaling)

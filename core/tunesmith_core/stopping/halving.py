@@ -110,7 +110,7 @@ class HalvingRule:
         eta: float = ETA,
     ) -> None:
         if min_resource is None:
-            min_resource = max(1, math.ceil(FIRST_RUNG * max_resource))
+            min_resource = first_rung(max_resource)
         if min_resource < 1 or max_resource < 1 or not eta > 1:
             raise ValueError(
                 f"min_resource {min_resource} and max_resource {max_resource} must be at least 1, "
@@ -119,7 +119,7 @@ class HalvingRule:
         self._sign = -1.0 if maximise else 1.0
         self._eta = eta
         self._max_resource = max_resource
-        self._levels = _levels(min_resource, max_resource, eta)
+        self._levels = rung_levels(min_resource, max_resource, eta)
         self._running: dict[Hashable, _Running] = {}
         # For each rung the values there, the best first.
         self._rungs: list[list[float]] = [[] for _ in self._levels]
@@ -200,6 +200,14 @@ class HalvingRule:
             threshold=self._sign * threshold,
         )
 
+    def entries(self, trial: Hashable) -> tuple[float, ...]:
+        """Give the values with which a trial that has not ended is at the rungs that it has reached.
+
+        From the first rung on, in the metric's own unit; infinitely bad where it was not finite.
+        """
+        running = self._running.get(trial)
+        return () if running is None else tuple(self._sign * each for each in running.scores)
+
     def end(self, trial: Hashable) -> None:
         """Expect nothing more of a trial; what it has entered at rungs stays."""
         self._running.pop(trial, None)
@@ -221,7 +229,12 @@ def bracket_of(index: int) -> int:
     return 1 if index % BRACKET_EVERY == 0 else 0
 
 
-def _levels(min_resource: int, max_resource: int, eta: float) -> tuple[int, ...]:
+def first_rung(max_resource: int) -> int:
+    """Give the resource of the first rung where nobody says."""
+    return max(1, math.ceil(FIRST_RUNG * max_resource))
+
+
+def rung_levels(min_resource: int, max_resource: int, eta: float) -> tuple[int, ...]:
     """Give the resource of each rung, rising, below ``max_resource``."""
     levels: list[int] = []
     level = float(min_resource)

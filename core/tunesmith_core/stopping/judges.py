@@ -6,16 +6,22 @@ Each of them judges the trials of one definition, by the values of its objective
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from tunesmith_core.stopping.halving import ETA, HalvingRule, Verdict, bracket_of
 from tunesmith_core.stopping.median import BehindMedian, MedianRule
+from tunesmith_core.stopping.promotion import Pause, PromotionRule
 
-Finding: TypeAlias = Verdict | BehindMedian
+FellBehind: TypeAlias = Verdict | BehindMedian
 """Why a trial need not go on; ``str`` says it in words."""
 
+Finding: TypeAlias = FellBehind | Pause
+"""Why a trial need not go on, or not yet."""
 
-class Judge(Protocol):
+Found_co = TypeVar("Found_co", covariant=True)
+
+
+class Judge(Protocol[Found_co]):
     """Judge the values of trials as they come."""
 
     def begin(self, trial: Hashable, *, index: int, full: int | None) -> None:
@@ -27,7 +33,7 @@ class Judge(Protocol):
             full: With so many values it has done what it was to do; None: nothing says.
         """
 
-    def report(self, trial: Hashable, value: float, *, step: int) -> Finding | None:
+    def report(self, trial: Hashable, value: float, *, step: int) -> Found_co | None:
         """Take in a value; gives why the trial should stop, if it should.
 
         Args:
@@ -96,3 +102,33 @@ class HalvingJudge:
     def report(self, trial: Hashable, value: float, *, step: int) -> Verdict | None:
         """Take in a value; gives why the trial should stop, if it should."""
         return self._rule.report(trial, value, resource=step)
+
+
+class PromotionJudge:
+    """Judge by successive halving, and let trials rest at rungs until they are among the best.
+
+    Args:
+        maximise: Larger values are better; else smaller ones.
+        min_resource: As `PromotionRule` has it.
+        max_resource: The same.
+
+    Attributes:
+        rule: Says who may go on.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    def __init__(self, *, maximise: bool, min_resource: int | None, max_resource: int) -> None:
+        self.rule = PromotionRule(
+            maximise=maximise, min_resource=min_resource, max_resource=max_resource
+        )
+        self.end, self.forget = self.rule.end, self.rule.forget
+
+    def begin(self, trial: Hashable, *, index: int, full: int | None) -> None:  # noqa: ARG002 - there are no brackets
+        """Take note of a trial before its first value."""
+        self.rule.begin(trial, full=full)
+
+    def report(self, trial: Hashable, value: float, *, step: int) -> Verdict | Pause | None:
+        """Take in a value; gives why the trial should rest, or stop, if it should."""
+        return self.rule.report(trial, value, resource=step)

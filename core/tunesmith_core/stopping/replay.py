@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith_core.stopping.halving import Verdict
-from tunesmith_core.stopping.judges import Finding, Judge
+from tunesmith_core.stopping.judges import FellBehind, Judge
 
 TOP_FRACTION = 0.1
 """The share of the trials with a result that counts as the top."""
@@ -98,7 +98,7 @@ class Stop:
     """
 
     curve: Curve
-    finding: Finding
+    finding: FellBehind
     values_saved: int
     seconds_saved: float | None
     place: int | None
@@ -174,7 +174,7 @@ class Report:
 
 def replay(
     curves: Sequence[Curve],
-    judges: Mapping[str | None, Judge],
+    judges: Mapping[str | None, Judge[FellBehind]],
     *,
     maximise: bool,
     slots: int | None = None,
@@ -246,14 +246,14 @@ class _Played:
         ended_at: When the last one ended.
     """
 
-    findings: dict[int, Finding] = field(default_factory=dict)
+    findings: dict[int, FellBehind] = field(default_factory=dict)
     stopped_at: dict[int, int] = field(default_factory=dict)
     ended_at: float = 0.0
 
 
 def _play(
     curves: Sequence[Curve],
-    judges: Mapping[str | None, Judge],
+    judges: Mapping[str | None, Judge[FellBehind]],
     *,
     slots: int | None,
     timed: bool,
@@ -294,7 +294,7 @@ def _play(
     return played
 
 
-def _judged(judge: Judge, curve: Curve, number: int, place: int) -> Finding | None:
+def _judged(judge: Judge[FellBehind], curve: Curve, number: int, place: int) -> FellBehind | None:
     if place == 0:
         judge.begin(number, index=curve.index, full=curve.full)
     return judge.report(number, curve.values[place], step=curve.steps[place])
@@ -316,7 +316,7 @@ def _lasted(curve: Curve, timed: bool) -> float:  # noqa: FBT001 - of this modul
     return curve.lasted_s if timed else float(len(curve.values))
 
 
-def _has_done_all(finding: Finding) -> bool:
+def _has_done_all(finding: FellBehind) -> bool:
     return isinstance(finding, Verdict) and not finding.rung
 
 
@@ -330,7 +330,7 @@ def _places(curves: Sequence[Curve], *, maximise: bool) -> dict[int, int]:
     return {number: place for place, (_, number) in enumerate(sorted(results), start=1)}
 
 
-def _stop(curve: Curve, finding: Finding, place: int, rank: int | None, *, timed: bool) -> Stop:
+def _stop(curve: Curve, finding: FellBehind, place: int, rank: int | None, *, timed: bool) -> Stop:
     return Stop(
         curve=curve,
         finding=finding,

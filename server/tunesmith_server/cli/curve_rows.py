@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, TypeVar
 
 from tunesmith_core.stopping.replay import Curve, Ending
@@ -171,7 +172,7 @@ def _places(columns: Sequence[str], metric: str | None) -> dict[str, int]:
     for place, column in enumerate(columns):
         known = _COLUMNS.get(column.strip().lower())
         if known is None and column in _schedules(columns)[:1]:
-            known = "full"
+            known = "schedule"
         if known is None:
             continue
         if known in places:
@@ -249,7 +250,7 @@ def _row(line: int, places: Mapping[str, int], cells: Sequence[str]) -> _Row:
         read("elapsed", curve_cells.ELAPSED, is_needed=is_value and "elapsed" in places),
         cell("metric"),
         _About(
-            full=read("full", curve_cells.FULL, is_needed=False),
+            full=read("full", curve_cells.FULL, is_needed=False) or _schedule(cell("schedule")),
             definition=cell("definition") or None,
             ending=read("status", curve_cells.STATUS, is_needed=False) or Ending.COMPLETED,
             objective=cell("objective"),
@@ -258,6 +259,14 @@ def _row(line: int, places: Mapping[str, int], cells: Sequence[str]) -> _Row:
             ended_s=read("ended", curve_cells.TIME, is_needed=False),
         ),
     )
+
+
+def _schedule(text: str) -> int | None:
+    """Read how long a trial was to run off a hyperparameter, which may mean something else."""
+    try:
+        return curve_cells.FULL.read(text)
+    except ValueError:
+        return None
 
 
 def _wanted(found: Iterable[Sequence[_Row]], metric: str | None) -> Callable[[_Row], str]:
@@ -290,6 +299,9 @@ def _curve(index: int, trial: str, rows: Sequence[_Row]) -> Curve:
         _must_not_fall(rows, elapsed_s, "elapsed")
     elif rows[0].time_s is not None:
         times_s = [row.time_s or 0.0 for row in rows]
+        if about.objective:
+            # A runner's clock may have been set back.
+            times_s = list(accumulate(times_s, max))
         _must_not_fall(rows, times_s, "time")
         # Without a beginning, that of the first value is the earliest that is known.
         began_s = times_s[0] if about.began_s is None else min(about.began_s, times_s[0])

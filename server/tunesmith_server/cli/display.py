@@ -216,4 +216,6 @@ def _running_table(progress: Progress, now: datetime, *, width: int) -> Table:
 def _since(running: Running, elapsed_s: float, *, started: bool) -> str:
     if started:
         return wording.span(max(0.0, elapsed_s))
+    if running.is_paused:
+        return "paused"
     return "waiting" if running.is_waiting else "starting"

@@ -324,7 +324,7 @@ def _print_list(member: str, summaries: Iterable[Message]) -> None:
 
 
 def _status_of(client: Client, summary: HyperParameterTrainingJobSummary) -> str:
-    """Write a training job's status; one that waits for a runner is told from one that runs."""
+    """Write a training job's status; one that waits or rests is told from one that runs."""
     from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
     from tunesmith_server.cli import wording
 
@@ -333,8 +333,11 @@ def _status_of(client: Client, summary: HyperParameterTrainingJobSummary) -> str
     if summary.training_job_status != in_progress or summary.HasField("training_start_time"):
         return status
     described = client.describe_training_job(summary.training_job_name)
-    waits = described.secondary_status == SecondaryStatus.SECONDARY_STATUS_PENDING
-    return f"{status} (waiting)" if waits else status
+    shown = {
+        SecondaryStatus.SECONDARY_STATUS_PENDING: f"{status} (waiting)",
+        SecondaryStatus.SECONDARY_STATUS_INTERRUPTED: f"{status} (paused)",
+    }
+    return shown.get(described.secondary_status, status)
 
 
 def _row(

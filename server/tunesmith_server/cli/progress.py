@@ -55,8 +55,14 @@ class Running:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether it waits for a runner that has room for it."""
-        return self.secondary_status == SecondaryStatus.SECONDARY_STATUS_PENDING
+        """Tell whether it waits for a runner that has room for it, or rests."""
+        pending = SecondaryStatus.SECONDARY_STATUS_PENDING
+        return self.is_paused or self.secondary_status == pending
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether it rests at a rung, or a runner has just given it back."""
+        return self.secondary_status == SecondaryStatus.SECONDARY_STATUS_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from tunesmith_server.cli.outcome import (
 )
 
 if TYPE_CHECKING:
-    from tunesmith_core.stopping.judges import Judge
+    from tunesmith_core.stopping.judges import FellBehind, Judge
     from tunesmith_core.stopping.replay import Curve
     from tunesmith_server.cli.curve_rows import Record
 
@@ -181,7 +181,7 @@ def _record(file: Path | None, name: str | None, server: str, metric: str | None
 
 def _judges(
     curves: Sequence[Curve], terms: _Terms, *, maximise: bool
-) -> tuple[Sequence[Curve], dict[str | None, Judge], Sequence[str]]:
+) -> tuple[Sequence[Curve], dict[str | None, Judge[FellBehind]], Sequence[str]]:
     """Make a judge for each definition.
 
     Returns:
@@ -194,7 +194,7 @@ def _judges(
     if terms.rule == _MEDIAN:
         return curves, {each: MedianJudge(maximise=maximise) for each in definitions}, [""]
     eta = ETA if terms.eta is None else terms.eta
-    judges: dict[str | None, Judge] = {}
+    judges: dict[str | None, Judge[FellBehind]] = {}
     in_words = []
     for definition in definitions:
         full = terms.max_resource or _longest(curves, definition)
@@ -206,9 +206,10 @@ def _judges(
             raise Refusal(str(error)) from None
         judges[definition] = judge
         levels = ", ".join(f"{level}" for level in judge.levels)
-        rungs = f"rungs at {levels} of {full} steps" if levels else f"no rung below {full} steps"
+        plural = "s" if len(judge.levels) > 1 else ""
+        rungs = f"rung{plural} at {levels} of" if levels else "no rung below"
         of_which = f" for {definition}" if len(definitions) > 1 else ""
-        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs}")
+        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs} {full} steps")
     if terms.max_resource is not None:
         # As a server has it: nobody is to go on beyond the full resource.
         curves = [

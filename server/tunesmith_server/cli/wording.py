@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from tunesmith.v1.options_pb2 import sagemaker_name
+from tunesmith.v1.stopping_verdict_pb2 import STOPPING_RULE_PAUSED
 from tunesmith.v1.training_job_pb2 import TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
@@ -48,10 +49,15 @@ def why_no_success(summary: HyperParameterTrainingJobSummary) -> str:
 
 
 def why_stopped(summary: HyperParameterTrainingJobSummary) -> str:
-    """Say in a few words by what a training job was stopped early, if it was."""
+    """Say in a few words by what a training job was stopped early, or is paused, if it was."""
     if not summary.HasField("stopping_verdict"):
         return ""
     verdict = summary.stopping_verdict
+    if verdict.rule == STOPPING_RULE_PAUSED:
+        return (
+            f"paused at rung {verdict.rung} at {verdict.resource}: {number(verdict.value)}, "
+            f"number {verdict.rank} of {verdict.entries}"
+        )
     place = f"at {verdict.resource}: {number(verdict.value)}"
     if verdict.rung:
         return (

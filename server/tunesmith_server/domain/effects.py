@@ -82,6 +82,19 @@ class Suggest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promote:
+    """Ask who of the paused trials may go on.
+
+    Attributes:
+        number: Of the ask, which its answer repeats.
+        is_last: Nothing new is to be launched, and nothing runs.
+    """
+
+    number: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueue:
     """Find a runner for a waiting trial."""
 
@@ -112,13 +125,14 @@ class Lend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOnRunner:
-    """Tell whoever holds a trial to stop it."""
+    """Tell whoever holds a trial to stop it; ``gives_back``: to pause it, and give it back."""
 
     trial_name: str
     lease_token: int
     instance_id: str
+    gives_back: bool = False
 
 
 Durable = SaveTrial | SaveMeasurement | DropMeasurements | Announce | AnnounceState
-Command = Suggest | Enqueue | Withdraw | Lend | Release | StopOnRunner
+Command = Suggest | Promote | Enqueue | Withdraw | Lend | Release | StopOnRunner
 Effect = Durable | Command

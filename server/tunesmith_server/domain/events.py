@@ -266,6 +266,34 @@ class TrialFellBehind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialReachedRung:
+    """A trial is to be paused at a rung.
+
+    Attributes:
+        trial_name: The trial.
+        lease_token: The lease under which it emitted what it was judged by.
+        verdict: How it did there.
+    """
+
+    trial_name: str
+    lease_token: int
+    verdict: StoppingVerdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionsArrived:
+    """It is known who of the paused trials may go on.
+
+    Attributes:
+        number: Of the ask that this answers.
+        trial_names: All that may, in the order in which they should.
+    """
+
+    number: int
+    trial_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceDetected:
     """The model expects no improvement worth having of the training jobs to come."""
 
@@ -289,6 +317,8 @@ Event = (
     | JobStopRequested
     | TrialStopRequested
     | TrialFellBehind
+    | TrialReachedRung
+    | PromotionsArrived
     | ConvergenceDetected
     | DeadlinePassed
 )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
+from tunesmith_server.domain import counting
 from tunesmith_server.domain.completion import Criterion
 from tunesmith_server.domain.lifecycle import ATTEMPTS_WITHOUT_SUCCESS
 from tunesmith_server.domain.names import training_job_name
@@ -122,9 +123,10 @@ def _counting(state: JobState) -> Iterable[_Claim]:
 
 def _limits(state: JobState) -> Iterable[_Claim]:
     spec, job, wanted = state.spec, state.job, state.suggestions_wanted
-    free = spec.max_parallel - len(state.trials)
+    free = spec.max_parallel - state.placed
     left = spec.max_training_jobs - job.launched
-    yield "at most max_parallel trials are open", free >= 0
+    is_asked = state.promotions.is_asked
+    yield "at most max_parallel trials have a place", free >= 0
     yield "at most max_training_jobs are launched", left >= 0
     if not state.goes_on:
         return
@@ -134,16 +136,20 @@ def _limits(state: JobState) -> Iterable[_Claim]:
     yield "callers ask for themselves", wanted == 0 or not by_callers
     yield (
         "there is no room for which nothing was asked",
-        wanted > 0 or by_callers or job.exhausted or min(free, left) == 0,
+        wanted > 0 or is_asked or by_callers or job.exhausted or min(free, left) == 0,
+    )
+    yield (
+        "while somebody rests and could have a place, it is asked who may go on",
+        is_asked or state.promotions.is_known or state.resumable == 0,
     )
     to_come = left if by_callers else wanted
     yield (
         "it goes on only while something is open or to come",
-        bool(state.trials) or (to_come > 0 and not job.exhausted),
+        state.placed > 0 or is_asked or (to_come > 0 and not job.exhausted),
     )
     yield (
         "it gives up after enough failures without a success",
-        (job.counters.failed < ATTEMPTS_WITHOUT_SUCCESS or job.counters.any_succeeded),
+        (job.counters.failed < ATTEMPTS_WITHOUT_SUCCESS or counting.any_succeeded(state)),
     )
 
 
@@ -190,7 +196,7 @@ def _identity(state: JobState, key: str, trial: Trial) -> Iterable[_Claim]:
 
 
 def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
-    waits = trial.secondary_status is SecondaryStatus.PENDING
+    waits = trial.secondary_status is SecondaryStatus.PENDING or trial.is_paused
     by_callers = state.spec.lease_terms is not None
     yield "somebody holds it exactly while it does not wait", waits == (trial.lease is None)
     yield "its lease is the latest", trial.lease is None or trial.lease.token == trial.lease_token
@@ -202,6 +208,17 @@ def _holding(state: JobState, trial: Trial) -> Iterable[_Claim]:
     yield (
         "nothing that an earlier attempt measured is left while it waits, unless it resumes",
         not waits or not trial.metrics or resumes,
+    )
+    terms = state.spec.definition_of(trial).halving_terms
+    yield "what rests was to", trial.pause_requested or not trial.is_paused
+    yield (
+        "only what can go on from a rung is paused, for a reason",
+        not trial.pause_requested
+        or (terms is not None and terms.pauses and resumes and trial.verdict is not None),
+    )
+    yield (
+        "what waits for a runner is not to rest",
+        trial.is_paused or not (waits and trial.pause_requested),
     )
     stops = trial.secondary_status is SecondaryStatus.STOPPING
     yield "what is to stop is Stopping", stops or not trial.stop_requested

@@ -201,12 +201,21 @@ def _definition(
             time_limit=runtime_limit(message),
             resumes=message.HasField("checkpoint_config"),
         ),
-        halving_terms=_halving_terms(config, space, message.static_hyper_parameters),
+        halving_terms=_halving_terms(
+            config,
+            space,
+            message.static_hyper_parameters,
+            pauses=message.HasField("checkpoint_config"),
+        ),
     )
 
 
 def _halving_terms(
-    config: job_pb.HyperParameterTuningJobConfig, space: SearchSpace, static: Mapping[str, str]
+    config: job_pb.HyperParameterTuningJobConfig,
+    space: SearchSpace,
+    static: Mapping[str, str],
+    *,
+    pauses: bool = False,
 ) -> HalvingTerms | None:
     """Read how Hyperband judges the trials of a definition."""
     if config.strategy != _HYPERBAND:
@@ -218,6 +227,7 @@ def _halving_terms(
         min_resource=given.min_resource or None,
         max_resource=most,
         schedule=schedules[0].name if schedules else None,
+        pauses=pauses,
     )
 
 

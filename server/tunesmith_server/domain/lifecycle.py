@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, assert_never
 
-from tunesmith_server.domain import caller_steps, trial_steps, views
+from tunesmith_server.domain import caller_steps, counting, trial_steps, views
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.completion import Criterion
@@ -30,11 +30,10 @@ from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import (
     WAITS_FOR_CALLER,
     WAITS_FOR_RUNNER,
-    FailureKind,
     Trial,
     launch,
 )
-from tunesmith_server.domain.tuning_job import Closing, Counters, JobState
+from tunesmith_server.domain.tuning_job import Closing, JobState, Promotions
 
 #: A tuning job gives up once this many training jobs have ended and none has succeeded.
 ATTEMPTS_WITHOUT_SUCCESS: Final = 5
@@ -44,6 +43,9 @@ NO_SUCCESS: Final = (
     "No training job succeeded after {attempts} attempts. "
     "Please take a look at the training job failures to get more details."
 )
+
+#: StatusMessage of a paused training job whose tuning job ends.
+NOT_PROMOTED: Final = "Training job stopped: it was paused when its tuning job ended"
 
 Step = tuple[JobState, list[fx.Effect]]
 
@@ -98,10 +100,8 @@ class _Machine:
         match event:
             case ev.Recovered():
                 self._recover()
-            case ev.SuggestionsArrived():
-                self._launch(event)
-            case ev.SuggestionsFailed():
-                self._suggestions_failed(event)
+            case ev.SuggestionsArrived() | ev.SuggestionsFailed() | ev.PromotionsArrived():
+                self._take_answer(event)
             case ev.TrialAssigned():
                 self._assigned(event)
             case ev.TrialReported() | ev.RunnerLost():
@@ -116,22 +116,22 @@ class _Machine:
                 self._by_caller(event)
             case ev.JobStopRequested():
                 self._stop_job()
-            case ev.TrialStopRequested() | ev.TrialFellBehind():
-                self._stop_trial(event)
+            case ev.TrialStopRequested() | ev.TrialFellBehind() | ev.TrialReachedRung():
+                self._stop_or_pause(event)
             case ev.ConvergenceDetected() | ev.DeadlinePassed():
                 self._search_is_over(event)
             case _:
                 assert_never(event)
 
     def settle(self) -> None:
-        """Draw the consequences: end the tuning job, or ask for suggestions for free places."""
+        """Draw the consequences: end the tuning job, or see that free places are taken."""
         self._close_if_done()
         self._end_if_closed()
         if self.state.job != self._before:
             at = self._now
             self.state = replace(self.state, job=replace(self.state.job, modified_at=at))
             self.effects.append(fx.AnnounceState(state=self.state))
-        self._ask_for_suggestions()
+        self._fill_places()
 
     # --- events ---------------------------------------------------------------------------
 
@@ -141,6 +141,17 @@ class _Machine:
         for trial in self.state.trials.values():
             if trial.secondary_status is SecondaryStatus.PENDING:
                 self.effects.append(fx.Enqueue(trial=trial))
+
+    def _take_answer(
+        self, event: ev.SuggestionsArrived | ev.SuggestionsFailed | ev.PromotionsArrived
+    ) -> None:
+        """Apply the answer to a question of ours."""
+        if isinstance(event, ev.SuggestionsArrived):
+            self._launch(event)
+        elif isinstance(event, ev.SuggestionsFailed):
+            self._suggestions_failed(event)
+        else:
+            self._promote(event)
 
     def _launch(self, event: ev.SuggestionsArrived) -> None:
         wanted = self._answered()
@@ -168,6 +179,7 @@ class _Machine:
 
     def _exhaust(self) -> None:
         self.state = replace(self.state, job=replace(self.state.job, exhausted=True))
+        self._ask_anew()  # more may go on where nothing is to be launched
 
     def _suggestions_failed(self, event: ev.SuggestionsFailed) -> None:
         # Where callers run the trials, the question is the engine's own.
@@ -290,9 +302,11 @@ class _Machine:
         self.state = replace(self.state, job=stopping)
         self._close(Closing(status=TuningJobStatus.STOPPED))
 
-    def _stop_trial(self, event: ev.TrialStopRequested | ev.TrialFellBehind) -> None:
-        if isinstance(event, ev.TrialFellBehind):
-            self._stop_early(event)
+    def _stop_or_pause(
+        self, event: ev.TrialStopRequested | ev.TrialFellBehind | ev.TrialReachedRung
+    ) -> None:
+        if not isinstance(event, ev.TrialStopRequested):
+            self._judged(event)
             return
         self._cause = Cause.CALLER
         trial = self.state.trials.get(event.trial_name)
@@ -302,15 +316,36 @@ class _Machine:
             raise InvalidState(
                 "The request was rejected because the training job is in status Stopping."
             )
-        self._stop(trial)
+        # Whatever it was judged by, this is not what ends it.
+        self._stop(replace(trial, verdict=None, pause_requested=False))
 
-    def _stop_early(self, event: ev.TrialFellBehind) -> None:
+    def _judged(self, event: ev.TrialFellBehind | ev.TrialReachedRung) -> None:
+        """Stop or pause a trial for what it has emitted."""
         trial = self.state.trials.get(event.trial_name)
         if trial is None or trial.lease is None or trial.lease.token != event.lease_token:
             return  # it has ended, or begun anew
-        if not trial.stop_requested:
+        if trial.stop_requested:
+            return
+        if isinstance(event, ev.TrialFellBehind):
             judged = replace(trial, verdict=event.verdict)
             self._stop(judged, f"Stopping the training job early: {event.reason}")
+        elif not trial.pause_requested:
+            moved = trial_steps.pausing(trial, trial.lease, event.verdict, self._now)
+            self._put(moved.trial, moved.effects)
+
+    def _promote(self, event: ev.PromotionsArrived) -> None:
+        """Let paused trials go on that may, as far as there are places."""
+        promotions, places = self.state.promotions, self.state.resumable
+        if not promotions.is_asked or event.number != promotions.number:
+            return  # more is known since
+        is_known = len(event.trial_names) <= places
+        answered = replace(promotions, is_asked=False, is_known=is_known)
+        self.state = replace(self.state, promotions=answered)
+        for name in event.trial_names[:places]:
+            trial = self.state.trials.get(name)
+            if trial is not None and trial.is_paused:
+                moved = trial_steps.resumed(trial, self._now)
+                self._put(moved.trial, moved.effects)
 
     # --- consequences ---------------------------------------------------------------------
 
@@ -319,17 +354,19 @@ class _Machine:
         job, counters = state.job, state.job.counters
         if not state.goes_on:
             return
-        if counters.failed >= ATTEMPTS_WITHOUT_SUCCESS and not counters.any_succeeded:
+        any_succeeded = counting.any_succeeded(state)
+        if counters.failed >= ATTEMPTS_WITHOUT_SUCCESS and not any_succeeded:
             self._fail(ATTEMPTS_WITHOUT_SUCCESS)
             return
         if self._met is not None:
             self._complete(self._met)
             return
-        launched_all = job.exhausted or job.launched >= state.spec.max_training_jobs
-        if not launched_all or state.trials:
+        if not state.has_launched_all or state.placed:
+            return
+        if state.paused and not state.promotions.is_known:
             return
         # Training jobs that a caller stopped say nothing: without a failure there is none.
-        if counters.failed and not counters.any_succeeded:
+        if counters.failed and not any_succeeded:
             self._fail(counters.ended)
         elif job.launched >= state.spec.max_training_jobs:
             self._complete(Criterion.MAX_TRAINING_JOBS)
@@ -348,7 +385,7 @@ class _Machine:
         self.state = replace(self.state, job=replace(self.state.job, closing=closing))
         for trial in tuple(self.state.trials.values()):
             if not trial.stop_requested:
-                self._stop(trial)
+                self._stop(trial, NOT_PROMOTED if trial.is_paused else None)
 
     def _end_if_closed(self) -> None:
         job = self.state.job
@@ -359,14 +396,28 @@ class _Machine:
         )
         self.state = replace(self.state, job=replace(ended, failure_reason=job.closing.reason))
 
-    def _ask_for_suggestions(self) -> None:
+    def _fill_places(self) -> None:
+        """Ask who of the paused trials may go on, and for suggestions where nobody may."""
         state, job = self.state, self.state.job
         if state.spec.lease_terms is not None:
             return  # a trial is launched when a caller asks for it
+        if state.promotions.is_asked:
+            return
+        if state.resumable and not state.promotions.is_known:
+            number = state.promotions.number + 1
+            self.state = replace(state, promotions=Promotions(number=number, is_asked=True))
+            is_last = state.has_launched_all and not state.placed
+            self.effects.append(fx.Promote(number=number, is_last=is_last))
+            return
         count = 0 if state.suggestions_wanted else state.launchable
         if count > 0:
             self.state = replace(state, suggestions_wanted=count)
             self.effects.append(fx.Suggest(first_index=job.launched + 1, count=count))
+
+    def _ask_anew(self) -> None:
+        """Take what was said of who may go on for outdated."""
+        number = self.state.promotions.number
+        self.state = replace(self.state, promotions=Promotions(number=number))
 
     def _stop(self, trial: Trial, message: str | None = None) -> None:
         moved = trial_steps.stopped(trial, self._cause, self._now, message)
@@ -393,10 +444,14 @@ class _Machine:
             )
             trials.pop(trial.name, None)
             self.state = replace(self.state, trials=trials)
-            self._count(trial)
+            job, met = counting.counted(spec, self.state.job, trial)
+            self.state = replace(self.state, job=job)
+            self._met = self._met or met
         else:
             trials[trial.name] = trial
             self.state = replace(self.state, trials=trials)
+        if before is not None and not before.is_paused and (trial.is_paused or trial.ended_at):
+            self._ask_anew()  # a place has become free, and there may be more values at rungs
         self.effects.append(fx.SaveTrial(trial=trial, is_new=is_new))
         if before is not None and before.lease is not None and trial.lease is None:
             # Before a new place is looked for, which may be on the same runner.
@@ -406,62 +461,3 @@ class _Machine:
         if before is None or before.secondary_status is not trial.secondary_status:
             event = views.training_job_event(self.state.spec, trial, self._now)
             self.effects.append(fx.Announce(message=event, trial_name=trial.name))
-
-    def _count(self, trial: Trial) -> None:
-        spec, job = self.state.spec, self.state.job
-        best, not_improving = job.best, job.not_improving
-        if trial.objective_value is not None:
-            not_improving = 0 if self._improves(trial) else not_improving + 1
-            self._met = self._met or spec.criteria.met(
-                value=trial.objective_value, not_improving=not_improving, goal=spec.goal
-            )
-        if self._is_best(trial):
-            best = trial
-        job = replace(
-            job, counters=_counted(job.counters, trial), best=best, not_improving=not_improving
-        )
-        self.state = replace(self.state, job=job)
-
-    def _improves(self, trial: Trial) -> bool:
-        """Tell whether a trial with an objective sets the best one anew, by enough."""
-        best = self.state.job.best
-        if not self._is_best(trial) or trial.objective_value is None:
-            return False
-        if best is None or best.objective_value is None:
-            return True
-        return self.state.spec.goal.improves(trial.objective_value, best.objective_value)
-
-    def _has_done_all(self, trial: Trial) -> bool:
-        """Tell whether an ended trial did what it was to do."""
-        if trial.status is TrainingJobStatus.COMPLETED:
-            return True
-        definition = self.state.spec.definition_of(trial)
-        terms, last = definition.halving_terms, trial.metrics.get(definition.metric_name)
-        if terms is None or last is None or trial.status is not TrainingJobStatus.STOPPED:
-            return False
-        return last.step >= terms.full_resource(trial.parameters)
-
-    def _is_best(self, trial: Trial) -> bool:
-        if trial.objective_value is None or not self._has_done_all(trial):
-            return False
-        best = self.state.job.best
-        if best is None or best.objective_value is None:
-            return True
-        return self.state.spec.goal.is_better(trial.objective_value, best.objective_value)
-
-
-def _counted(counters: Counters, trial: Trial) -> Counters:
-    """Add an ended trial to the counters."""
-    completed = trial.status is TrainingJobStatus.COMPLETED
-    stopped = trial.status is TrainingJobStatus.STOPPED
-    retryable = trial.failure_kind is FailureKind.RETRYABLE
-    non_retryable = trial.failure_kind is FailureKind.NON_RETRYABLE
-    has_objective = trial.objective_value is not None
-    return Counters(
-        completed=counters.completed + completed,
-        stopped=counters.stopped + stopped,
-        retryable_error=counters.retryable_error + retryable,
-        non_retryable_error=counters.non_retryable_error + non_retryable,
-        objective_succeeded=counters.objective_succeeded + has_objective,
-        objective_failed=counters.objective_failed + (not has_objective),
-    )

@@ -125,13 +125,15 @@ TRAINING_JOB_TRANSITIONS: Final[dict[tuple[SecondaryStatus, SecondaryStatus], fr
     **{(held, end): _FROM_RUNNER for held in _RUNNER_STEPS for end in _ENDS},
     # A runner shut down and gave the trial back; it waits for another one.
     **{(held, _S.INTERRUPTED): _FROM_RUNNER for held in _RUNNER_STEPS},
-    (_S.INTERRUPTED, _S.PENDING): _FROM_RUNNER,
+    # At once, or, where it was paused, once it has earned to go on.
+    (_S.INTERRUPTED, _S.PENDING): frozenset({_RUNNER, _ENGINE}),
     # A runner with a free slot was found.
     (_S.PENDING, _S.STARTING): frozenset({_ENGINE}),
     # A caller took it, who runs it.
     (_S.PENDING, _S.TRAINING): frozenset({_CALLER}),
     # Nobody holds the trial: it stops at once.
     (_S.PENDING, _S.STOPPED): frozenset({_CALLER, _ENGINE, _CLOCK, _RUNNER}),
+    (_S.INTERRUPTED, _S.STOPPED): frozenset({_CALLER, _ENGINE, _CLOCK, _RUNNER}),
     # Somebody wants it stopped, and the runner is told.
     **{
         (held, _S.STOPPING): frozenset({_RUNNER, _CALLER, _ENGINE, _CLOCK})

@@ -107,8 +107,9 @@ class Trial:
         spent: How long the programs of the attempts before this one ran.
         objective_failure_reason: At most 4096 characters; set when it ended without an objective,
             unless under a release that did not say.
-        verdict: By what it was stopped early; set from when it was told so, unless under a release
-            that did not say.
+        verdict: By what it was stopped early, or is paused; set from when it was told so, unless under
+            a release that did not say.
+        pause_requested: It is to come to rest at a rung, or has.
     """
 
     name: str
@@ -136,11 +137,18 @@ class Trial:
     spent: timedelta = timedelta()
     objective_failure_reason: str | None = None
     verdict: StoppingVerdict | None = None
+    pause_requested: bool = False
 
     @property
     def status(self) -> TrainingJobStatus:
         """Give the first-level status."""
         return STATUS_OF[self.secondary_status]
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether it rests at a rung: nobody holds it, and nobody looks for a runner."""
+        # All others that are Interrupted go on in the same step.
+        return self.secondary_status is SecondaryStatus.INTERRUPTED
 
     def moved(
         self, to: SecondaryStatus, *, cause: Cause, at: datetime, now: datetime, message: str

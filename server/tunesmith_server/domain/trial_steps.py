@@ -21,6 +21,7 @@ from tunesmith_server.domain.states import (
 )
 from tunesmith_server.domain.trial import WAITS_FOR_RUNNER, FailureKind, Lease, Trial
 from tunesmith_server.domain.tuning_job import RetryTerms
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 #: A training job's FailureReason is at most this long.
 FAILURE_REASON_LENGTH: Final = 1024
@@ -131,7 +132,7 @@ def stopped(trial: Trial, cause: Cause, now: datetime, message: str | None = Non
     """
     trial = replace(trial, stop_requested=True, modified_at=now)
     if trial.lease is None:
-        ended = moved(trial, SecondaryStatus.STOPPED, cause, now)
+        ended = moved(trial, SecondaryStatus.STOPPED, cause, now, message=message)
         return Moved(trial=ended, effects=(fx.Withdraw(trial_name=trial.name),))
     command = fx.StopOnRunner(
         trial_name=trial.name,
@@ -141,6 +142,25 @@ def stopped(trial: Trial, cause: Cause, now: datetime, message: str | None = Non
     if trial.status is not TrainingJobStatus.STOPPING:  # else its own time limit was first
         trial = moved(trial, SecondaryStatus.STOPPING, cause, now, message=message)
     return Moved(trial=trial, effects=(command,))
+
+
+def pausing(trial: Trial, lease: Lease, verdict: StoppingVerdict, now: datetime) -> Moved:
+    """Have a held trial come to rest: its runner stops it, with its checkpoints, and gives it back."""
+    command = fx.StopOnRunner(
+        trial_name=trial.name,
+        lease_token=lease.token,
+        instance_id=lease.instance_id,
+        gives_back=True,
+    )
+    told = replace(trial, pause_requested=True, verdict=verdict, modified_at=now)
+    return Moved(trial=told, effects=(command,))
+
+
+def resumed(trial: Trial, now: datetime) -> Moved:
+    """Let a paused trial go on."""
+    waiting = moved(trial, SecondaryStatus.PENDING, Cause.ENGINE, now)
+    waiting = replace(waiting, pause_requested=False, verdict=None)
+    return Moved(trial=waiting, effects=(fx.Enqueue(trial=waiting),))
 
 
 def concluded(
@@ -159,12 +179,17 @@ def concluded(
         missing: What its program wrote in place of the objective, if a runner says.
     """
     value = trial.final_objective(metric_name)
+    verdict = trial.verdict
+    if verdict is not None and verdict.rule is StoppingRule.PAUSED:
+        # One that ended by itself meanwhile was paused nowhere.
+        verdict = verdict if trial.status is TrainingJobStatus.STOPPED else None
+    trial = replace(trial, lease=None, pause_requested=False, verdict=verdict)
     if trial.status is TrainingJobStatus.FAILED or value is None:
         why = objective_failure(trial, metric_name, by_caller=by_caller, missing=missing)
         failed = ObjectiveStatus.FAILED
-        return replace(trial, lease=None, objective_status=failed, objective_failure_reason=why)
+        return replace(trial, objective_status=failed, objective_failure_reason=why)
     known = ObjectiveStatus.SUCCEEDED
-    return replace(trial, lease=None, objective_value=value, objective_status=known)
+    return replace(trial, objective_value=value, objective_status=known)
 
 
 def _stage(trial: Trial, stage: ev.Stage, at: datetime, now: datetime) -> Moved:
@@ -246,9 +271,13 @@ def _retried(trial: Trial, reason: str, at: datetime, now: datetime, terms: Retr
 def _waiting_again(
     trial: Trial, at: datetime, now: datetime, terms: RetryTerms, *, message: str | None = None
 ) -> Moved:
+    if trial.pause_requested and trial.verdict is not None:
+        message = paused_message(trial.verdict)
     interrupted = moved(
         trial, SecondaryStatus.INTERRUPTED, Cause.RUNNER, now, at=at, message=message
     )
+    if trial.pause_requested:
+        return Moved(trial=replace(interrupted, lease=None, training_started_at=None))
     waiting = moved(interrupted, SecondaryStatus.PENDING, Cause.RUNNER, now, at=at)
     waiting = replace(waiting, lease=None, training_started_at=None)
     if terms.resumes:
@@ -256,6 +285,14 @@ def _waiting_again(
     waiting = replace(waiting, metrics={})
     again = (fx.DropMeasurements(trial_name=trial.name), fx.Enqueue(trial=waiting))
     return Moved(trial=waiting, effects=again)
+
+
+def paused_message(verdict: StoppingVerdict) -> str:
+    """Say in words where a trial is paused, and how it did there."""
+    return (
+        f"Paused at rung {verdict.rung}, resource {verdict.resource}: its objective, "
+        f"{verdict.value:g}, was number {verdict.rank} of {verdict.entries}"
+    )
 
 
 def moved(

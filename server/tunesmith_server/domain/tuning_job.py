@@ -69,11 +69,14 @@ class HalvingTerms:
             own number.
         max_resource: With so many it has done what it was to do.
         schedule: The tuned hyperparameter that says how many values a trial will emit, if one does.
+        pauses: Trials are paused at rungs, and go on from their checkpoints; else those that fall
+            behind are stopped.
     """
 
     min_resource: int | None
     max_resource: int
     schedule: str | None = None
+    pauses: bool = False
 
     def full_resource(self, parameters: Mapping[str, str]) -> int:
         """Give how many values a trial is to emit."""
@@ -162,6 +165,12 @@ class JobSpec:
     def is_judged(self) -> bool:
         """Tell whether trials are stopped by what they emit."""
         return self.stops_early or self.strategy is Strategy.HYPERBAND
+
+    @property
+    def pauses(self) -> bool:
+        """Tell whether trials of a definition are paused and go on."""
+        terms = (each.halving_terms for each in self.definitions)
+        return any(each is not None and each.pauses for each in terms)
 
     @property
     def definition(self) -> Definition:
@@ -292,6 +301,21 @@ class TuningJob:
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
+class Promotions:
+    """Say what is known of who may go on of the paused trials.
+
+    Attributes:
+        number: Of the latest ask.
+        is_asked: It has not been answered yet.
+        is_known: It was answered: nobody else may, and no place has become free since.
+    """
+
+    number: int = 0
+    is_asked: bool = False
+    is_known: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots, as frozen.replace needs it
 class JobState:
     """Hold all that a decision about a tuning job needs.
 
@@ -301,12 +325,14 @@ class JobState:
         trials: Its open trials by name. Ended ones live in the store and in the counters.
         suggestions_wanted: How many suggestions have been asked for and not arrived. Not
             stored: after a restart nothing is under way.
+        promotions: Who may go on; not stored either.
     """
 
     spec: JobSpec
     job: TuningJob
     trials: Mapping[str, Trial] = field(default_factory=dict)
     suggestions_wanted: int = 0
+    promotions: Promotions = field(default_factory=Promotions)
 
     @property
     def goes_on(self) -> bool:
@@ -318,8 +344,33 @@ class JobState:
         """Count the training jobs that the limits allow to be launched now."""
         if self.job.exhausted or not self.goes_on:
             return 0
-        free = self.spec.max_parallel - len(self.trials)
+        free = self.spec.max_parallel - self.placed
         return max(0, min(free, self.spec.max_training_jobs - self.job.launched))
+
+    @property
+    def paused(self) -> list[Trial]:
+        """Give the trials that rest at a rung."""
+        if not self.spec.pauses:
+            return []
+        return [trial for trial in self.trials.values() if trial.is_paused]
+
+    @property
+    def placed(self) -> int:
+        """Count the trials that have a place: all that are open, but for the paused ones."""
+        return len(self.trials) - len(self.paused)
+
+    @property
+    def resumable(self) -> int:
+        """Count the paused trials that would have a place now, beside the suggestions to come."""
+        if not self.goes_on:
+            return 0
+        free = self.spec.max_parallel - self.placed - self.suggestions_wanted
+        return max(0, min(free, len(self.paused)))
+
+    @property
+    def has_launched_all(self) -> bool:
+        """Tell whether there is nothing left to launch."""
+        return self.job.exhausted or self.job.launched >= self.spec.max_training_jobs
 
     def held_by(self, client_id: str) -> list[Trial]:
         """Give the trials that a caller holds and is to go on with, in launch order."""

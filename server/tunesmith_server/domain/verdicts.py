@@ -1,4 +1,4 @@
-"""Why a training job is stopped before its program has ended by itself: what it was judged by."""
+"""Why a training job is stopped or paused before its program has ended by itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class StoppingRule(StrEnum):
     MEDIAN = "Median"
     HALVING = "Halving"
     FULL_RESOURCE = "FullResource"
+    PAUSED = "Paused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,13 @@ class StoppingVerdict:
         rule: What it was judged by.
         resource: What it had spent: the step of the value, from 1.
         value: Its objective there, in the metric's own unit; may be NaN or infinite.
-        rung: Which rung it had reached, from 1; None but with `StoppingRule.HALVING`.
+        rung: Which rung it had reached, from 1; None but with `StoppingRule.HALVING` and
+            `StoppingRule.PAUSED`.
         rank: Its place among the values there, from 1, the best; None like ``rung``.
         entries: How many values it was compared with, at a rung its own included; None where it
             was compared with none.
-        threshold: The worst value with which it would have gone on; None like ``entries``.
+        threshold: The worst value with which it would have gone on; None like ``entries``, and
+            where no value would have done.
     """
 
     rule: StoppingRule

@@ -1,20 +1,28 @@
 """Early stopping of one tuning job's trials: what became durable is judged by a rule.
 
 Hyperband has the rule of successive halving, any other strategy that of the median, where the request
-asks for it. The rule is not stored. It is fed what is durable, in that order, so that a server that
+asks for it. Where trials keep checkpoints Hyperband pauses them at rungs, and says here who may go
+on. The rule is not stored. It is fed what is durable, in that order, so that a server that
 starts anew has the same one from the store. What was decided is an event of the state machine's like
 any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from tunesmith_core.stopping.halving import Verdict
-from tunesmith_core.stopping.judges import Finding, HalvingJudge, Judge, MedianJudge
+from tunesmith_core.stopping.judges import (
+    Finding,
+    HalvingJudge,
+    Judge,
+    MedianJudge,
+    PromotionJudge,
+)
+from tunesmith_core.stopping.median import BehindMedian
+from tunesmith_core.stopping.promotion import Pause
 from tunesmith_server.domain import effects as fx
-from tunesmith_server.domain.events import TrialFellBehind
-from tunesmith_server.domain.states import TrainingJobStatus
+from tunesmith_server.domain.events import TrialFellBehind, TrialReachedRung
+from tunesmith_server.domain.states import SecondaryStatus, TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import Definition, JobSpec, JobState
@@ -28,29 +36,54 @@ class EarlyStopping:
     Args:
         spec: What the tuning job asks for.
         curves: What its trials have emitted of their objectives before now.
+        paused: The trials that rest at a rung, or were told to.
     """
 
-    def __init__(self, spec: JobSpec, curves: Iterable[Curve] = ()) -> None:
+    def __init__(
+        self, spec: JobSpec, curves: Iterable[Curve] = (), paused: Collection[str] = ()
+    ) -> None:
         self._spec = spec
         self._judges = {each.name: _judge(spec, each) for each in spec.definitions}
         self._terms = {each.name: each.halving_terms for each in spec.definitions}
         # Which judge has a trial that has emitted something, and has not ended.
-        self._judged: dict[str, Judge] = {}
+        self._judged: dict[str, Judge[Finding]] = {}
         for curve in curves:
             judge = self._begin(curve.trial_name, curve.index, curve.suggestion)
             for step, value in zip(curve.steps, curve.values, strict=True):
                 judge.report(curve.trial_name, value, step=step)
+                self._resume(curve.trial_name)
+            if curve.trial_name in paused and isinstance(judge, PromotionJudge):
+                judge.rule.pause(curve.trial_name)
             if curve.status.is_terminal:
                 self._end(curve.trial_name, curve.status)
 
-    def observe(self, state: JobState, durable: Iterable[fx.Durable]) -> Sequence[TrialFellBehind]:
-        """Take in what has become durable, and say which trials need not go on.
+    def promotable(self, state: JobState, *, is_last: bool) -> Sequence[str]:
+        """Name the paused trials that may go on, in the order in which they should.
+
+        Args:
+            state: The tuning job.
+            is_last: Nothing new is to be launched: somebody goes on from every rung.
+        """
+        ready = {trial.name for trial in state.paused}
+        found = [
+            each
+            for judge in self._judges.values()
+            if isinstance(judge, PromotionJudge)
+            for each in judge.rule.promotable(ready=ready, is_last=is_last)
+        ]
+        # Of several definitions the values can't be compared, but the rungs can.
+        return [str(each.trial) for each in sorted(found, key=lambda each: -each.rung)]
+
+    def observe(
+        self, state: JobState, durable: Iterable[fx.Durable]
+    ) -> Sequence[TrialFellBehind | TrialReachedRung]:
+        """Take in what has become durable, and say which trials need not go on, or should rest.
 
         Args:
             state: The tuning job after it.
             durable: What was written, in order.
         """
-        behind: dict[str, TrialFellBehind] = {}
+        judged: dict[str, TrialFellBehind | TrialReachedRung] = {}
         launched: dict[str, Trial] = {}
         ended: dict[str, TrainingJobStatus] = {}
         durable = list(durable)
@@ -59,24 +92,21 @@ class EarlyStopping:
                 launched[effect.trial.name] = effect.trial
                 if effect.trial.status.is_terminal:
                     ended[effect.trial.name] = effect.trial.status
+                elif effect.trial.secondary_status is SecondaryStatus.PENDING:
+                    self._resume(effect.trial.name)
         for effect in durable:
             match effect:
                 case fx.SaveMeasurement():
                     trial = state.trials.get(effect.trial_name) or launched.get(effect.trial_name)
                     found = None if trial is None else self._measured(trial, effect)
                     if found is not None:
-                        behind[effect.trial_name] = TrialFellBehind(
-                            trial_name=effect.trial_name,
-                            lease_token=effect.lease_token,
-                            reason=str(found),
-                            verdict=_verdict(found),
-                        )
+                        judged[effect.trial_name] = _event(effect, found)
                 case fx.DropMeasurements():
                     self._forget(effect.trial_name)
-                    behind.pop(effect.trial_name, None)
+                    judged.pop(effect.trial_name, None)
         for name, status in ended.items():
             self._end(name, status)
-        return [event for name, event in behind.items() if _goes_on(state, name)]
+        return [event for name, event in judged.items() if _goes_on(state, name)]
 
     def _measured(self, trial: Trial, effect: fx.SaveMeasurement) -> Finding | None:
         if effect.metric_name != self._spec.definition_of(trial).metric_name:
@@ -89,7 +119,7 @@ class EarlyStopping:
             judge = self._begin(trial.name, trial.index, suggestion)
         return judge.report(trial.name, effect.value, step=effect.step)
 
-    def _begin(self, name: str, index: int, suggestion: Suggestion) -> Judge:
+    def _begin(self, name: str, index: int, suggestion: Suggestion) -> Judge[Finding]:
         several = len(self._judges) > 1
         definition = suggestion.definition_name if several else self._only
         judge, terms = self._judges[definition], self._terms[definition]
@@ -101,6 +131,11 @@ class EarlyStopping:
     @property
     def _only(self) -> str | None:
         return self._spec.definition.name
+
+    def _resume(self, name: str) -> None:
+        judge = self._judged.get(name)
+        if isinstance(judge, PromotionJudge):
+            judge.rule.resume(name)
 
     def _forget(self, name: str) -> None:
         judge = self._judged.pop(name, None)
@@ -116,19 +151,27 @@ class EarlyStopping:
             judge.end(name)
 
 
-def _judge(spec: JobSpec, definition: Definition) -> Judge:
+def _judge(spec: JobSpec, definition: Definition) -> Judge[Finding]:
     terms = definition.halving_terms
     if terms is None:
         return MedianJudge(maximise=spec.goal.maximise)
-    return HalvingJudge(
+    make = PromotionJudge if terms.pauses else HalvingJudge
+    return make(
         maximise=spec.goal.maximise,
         min_resource=terms.min_resource,
         max_resource=terms.max_resource,
     )
 
 
+def _event(effect: fx.SaveMeasurement, found: Finding) -> TrialFellBehind | TrialReachedRung:
+    name, token, verdict = effect.trial_name, effect.lease_token, _verdict(found)
+    if isinstance(found, Pause):
+        return TrialReachedRung(trial_name=name, lease_token=token, verdict=verdict)
+    return TrialFellBehind(trial_name=name, lease_token=token, reason=str(found), verdict=verdict)
+
+
 def _verdict(found: Finding) -> StoppingVerdict:
-    if not isinstance(found, Verdict):
+    if isinstance(found, BehindMedian):
         return StoppingVerdict(
             rule=StoppingRule.MEDIAN,
             resource=found.resource,
@@ -141,7 +184,7 @@ def _verdict(found: Finding) -> StoppingVerdict:
             rule=StoppingRule.FULL_RESOURCE, resource=found.resource, value=found.value
         )
     return StoppingVerdict(
-        rule=StoppingRule.HALVING,
+        rule=StoppingRule.PAUSED if isinstance(found, Pause) else StoppingRule.HALVING,
         resource=found.resource,
         value=found.value,
         rung=found.rung,

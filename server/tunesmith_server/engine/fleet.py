@@ -178,11 +178,13 @@ class Fleet:
             gpu_count=self._assigner.gpu_count(coordinator.state.spec, trial),
         )
 
-    def stop_trial(self, trial_name: str, *, lease_token: int, instance_id: str) -> None:
-        """Tell a trial's runner to stop it, now or when it is back."""
+    def stop_trial(
+        self, trial_name: str, *, lease_token: int, instance_id: str, gives_back: bool = False
+    ) -> None:
+        """Tell a trial's runner to stop or to pause it, now or when it is back."""
         runner = self._runners.get(instance_id)
         if runner is not None and runner.session is not None:
-            runner.session.send(_stop(trial_name, lease_token))
+            runner.session.send(_stop(trial_name, lease_token, gives_back=gives_back))
 
     def coordinator_of(self, instance_id: str, trial_name: str) -> Coordinator | None:
         """Find whose trial this is, if the instance holds it."""
@@ -255,6 +257,8 @@ class Fleet:
                 self._send_assignment(runner, held, trial_state)
             if trial_state.status is TrainingJobStatus.STOPPING:
                 session.send(_stop(name, held.lease_token))
+            elif trial_state.pause_requested:
+                session.send(_stop(name, held.lease_token, gives_back=True))
 
     def _forget_if_idle(self, runner: _Runner) -> None:
         if runner.session is None and not runner.held:
@@ -340,8 +344,10 @@ class Fleet:
             self._tasks.create_task(logged(work, doing="handing out a trial or giving it up"))
 
 
-def _stop(trial_name: str, lease_token: int) -> pb.ConnectResponse:
-    stop = pb.TrialStop(training_job_name=trial_name, lease_token=lease_token)
+def _stop(trial_name: str, lease_token: int, *, gives_back: bool = False) -> pb.ConnectResponse:
+    stop = pb.TrialStop(
+        training_job_name=trial_name, lease_token=lease_token, gives_back=gives_back
+    )
     return pb.ConnectResponse(stop=stop)
 
 

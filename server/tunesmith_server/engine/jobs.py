@@ -282,6 +282,9 @@ class Jobs:
             case fx.Suggest():
                 suggesting = self._suggest(coordinator, command)
                 self._start(logged(suggesting, doing=f"suggesting for {coordinator.name}"))
+            case fx.Promote():
+                promoting = self._promote(coordinator, command)
+                self._start(logged(promoting, doing=f"letting go on for {coordinator.name}"))
             case fx.Enqueue():
                 self._fleet.enqueue(coordinator, command.trial)
             case fx.Withdraw():
@@ -297,6 +300,7 @@ class Jobs:
                     command.trial_name,
                     lease_token=command.lease_token,
                     instance_id=command.instance_id,
+                    gives_back=command.gives_back,
                 )
             case _:
                 assert_never(command)
@@ -307,8 +311,8 @@ class Jobs:
         self._fan_out.changed(job_id)
         early_stopping = self._early_stopping.get(job_id)
         if early_stopping is not None:
-            for behind in early_stopping.observe(coordinator.state, durable):
-                self._stop_early(coordinator, behind)
+            for judged in early_stopping.observe(coordinator.state, durable):
+                self._stop_early(coordinator, judged)
         convergence = self._convergence.get(job_id)
         if convergence is not None and convergence.begins(coordinator.state):
             looking = self._look_for_convergence(coordinator, convergence)
@@ -326,13 +330,25 @@ class Jobs:
             if suggester is not None:
                 suggester.close()
 
-    def _stop_early(self, coordinator: Coordinator, behind: ev.TrialFellBehind) -> None:
-        name = behind.trial_name
+    def _stop_early(
+        self, coordinator: Coordinator, judged: ev.TrialFellBehind | ev.TrialReachedRung
+    ) -> None:
+        name = judged.trial_name
         if name in self._stopping_early:
             return
-        stopping = logged(coordinator.deliver(behind), doing=f"stopping {name} early")
+        stopping = logged(coordinator.deliver(judged), doing=f"stopping {name} early")
         task = self._stopping_early[name] = self._start(stopping)
         task.add_done_callback(lambda _: self._stopping_early.pop(name, None))
+
+    async def _promote(self, coordinator: Coordinator, command: fx.Promote) -> None:
+        """Say who of the paused trials may go on, by all that has become durable."""
+        early_stopping = self._early_stopping.get(coordinator.state.job.job_id)
+        names: Sequence[str] = ()
+        if early_stopping is not None:
+            names = early_stopping.promotable(coordinator.state, is_last=command.is_last)
+        await coordinator.deliver(
+            ev.PromotionsArrived(number=command.number, trial_names=tuple(names))
+        )
 
     async def _look_for_convergence(
         self, coordinator: Coordinator, convergence: Convergence
@@ -390,7 +406,8 @@ class Jobs:
 
     def _coordinate(self, state: JobState, *, curves: Sequence[Curve]) -> Coordinator:
         if state.spec.is_judged:
-            self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves)
+            paused = {name for name, trial in state.trials.items() if trial.pause_requested}
+            self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves, paused)
         job_id = state.job.job_id
         self._convergence[job_id] = Convergence(
             state.spec,

@@ -189,7 +189,8 @@ class Messages:
                 definition.checkpoint_config if definition.HasField("checkpoint_config") else None
             ),
         )
-        if trial.training_started_at is not None and trial.ended_at is not None:
+        has_run = trial.training_started_at is not None or trial.spent
+        if has_run and trial.ended_at is not None:
             spent = trial.runtime(trial.ended_at).total_seconds()
             answer.training_time_in_seconds = max(1, round(spent))
             answer.billable_time_in_seconds = answer.training_time_in_seconds

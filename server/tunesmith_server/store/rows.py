@@ -186,6 +186,7 @@ def trial_values(job_id: int, trial: Trial) -> tuple[Value, ...]:
         trial.spent // _MICROSECOND,
         trial.objective_failure_reason,
         None if trial.verdict is None else from_verdict(trial.verdict),
+        int(trial.pause_requested),
     )
 
 
@@ -231,6 +232,7 @@ def trial(row: sqlite3.Row) -> Trial:
         spent=row["spent"] * _MICROSECOND,
         objective_failure_reason=row["objective_failure_reason"],
         verdict=None if row["verdict"] is None else to_verdict(row["verdict"]),
+        pause_requested=bool(row["pause_requested"]),
     )
 
 

@@ -264,10 +264,8 @@ async def test_a_trial_that_is_killed_mid_way_goes_on_from_its_checkpoint(
     await eventually(lambda: not local.exists())
 
 
-async def test_a_trial_that_is_given_back_leaves_what_it_wrote_in_its_grace(
-    server: FakeServer, runner: RunnerStarter, assignment: Assigner, tmp_path: Path
-) -> None:
-    code = """
+#: Leaves a checkpoint in its grace.
+LEAVING = """
 import os, pathlib, signal, sys, time
 def leave(*_):
     pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'checkpoints', 'state').write_text('last')
@@ -276,14 +274,47 @@ signal.signal(signal.SIGTERM, leave)
 print('ready')
 time.sleep(60)
 """
+
+
+@pytest.mark.parametrize("is_pause", [False, True])
+async def test_a_trial_that_is_given_back_leaves_what_it_wrote_in_its_grace(
+    server: FakeServer,
+    runner: RunnerStarter,
+    assignment: Assigner,
+    tmp_path: Path,
+    *,
+    is_pause: bool,
+) -> None:
     config = definition_pb.CheckpointConfig(s3_uri=(tmp_path / "kept").as_uri())
     async with runner() as stop:
-        key = await server.assign(assignment(code, checkpoint_config=config))
+        key = await server.assign(assignment(LEAVING, checkpoint_config=config))
         await server.line(key, "ready")
-        stop.set()
+        if is_pause:
+            asked = pb.TrialStop(training_job_name=JOB, lease_token=1, gives_back=True)
+            await server.send(pb.ConnectResponse(stop=asked))
+        else:
+            stop.set()
         ended = await server.ended(key)
     assert ended.outcome == pb.TRIAL_OUTCOME_RETURNED
+    assert pb.TRIAL_STAGE_STOPPING not in server.stages(key)
+    assert pb.TRIAL_STAGE_UPLOADING not in server.stages(key), "it has no model yet"
     assert (tmp_path / "kept" / JOB / "state").read_text() == "last"
+
+
+async def test_a_stop_overtakes_a_pause_on_the_runner(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner
+) -> None:
+    code = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: print('asked'))\n"
+    code += "print('ready')\nwhile True: time.sleep(0.05)"
+    async with runner():
+        key = await server.assign(assignment(code, stop_grace_s=1.0))
+        await server.line(key, "ready")
+        asked = pb.TrialStop(training_job_name=JOB, lease_token=1, gives_back=True)
+        await server.send(pb.ConnectResponse(stop=asked))
+        await server.line(key, "asked")
+        await server.stop_trial(key)
+        ended = await server.ended(key)
+    assert ended.outcome == pb.TRIAL_OUTCOME_STOPPED
 
 
 async def test_checkpoints_that_cannot_be_stored_end_no_trial_and_are_told(

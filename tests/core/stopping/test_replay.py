@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from tunesmith_core.stopping.halving import Verdict
-from tunesmith_core.stopping.judges import Finding, HalvingJudge, Judge, MedianJudge
+from tunesmith_core.stopping.judges import FellBehind, HalvingJudge, Judge, MedianJudge
 from tunesmith_core.stopping.median import BehindMedian
 from tunesmith_core.stopping.replay import Best, Curve, Ending, Spending, replay
 
@@ -30,7 +30,7 @@ def curves(*values: Sequence[float], elapsed: bool = False) -> list[Curve]:
     ]
 
 
-def halving() -> Mapping[str | None, Judge]:
+def halving() -> Mapping[str | None, Judge[FellBehind]]:
     """Judge at 1, 2 and 4 of 8 values; one of two goes on, at or below the median."""
     return {None: HalvingJudge(maximise=False, min_resource=1, max_resource=8, eta=2)}
 
@@ -51,7 +51,7 @@ class Scripted:
         self.index[trial] = index
         self.full[trial] = full
 
-    def report(self, trial: Hashable, value: float, *, step: int) -> Finding | None:
+    def report(self, trial: Hashable, value: float, *, step: int) -> FellBehind | None:
         index = self.index[trial]
         self.told.append((index, value))
         if self.stops.get(index) != step:
@@ -90,7 +90,7 @@ def test_a_table_of_halving_worked_by_hand() -> None:
 
 def test_a_table_of_the_median_worked_by_hand() -> None:
     record = curves([0.5, 0.7], [0.7, 0.9], [0.5, 0.95], [0.6, 0.5], elapsed=True)
-    judges: dict[str | None, Judge] = {None: MedianJudge(maximise=True)}
+    judges: dict[str | None, Judge[FellBehind]] = {None: MedianJudge(maximise=True)}
     report = replay(record, judges, maximise=True, slots=1)
     # c: 0.5 is below 0.6, the median of 0.5 and 0.7. It has ended, and counts for d: 0.6 is above
     # the median of 0.5, 0.5, 0.7; 0.5 is below 0.7, that of the averages 0.6 and 0.8.
@@ -225,7 +225,7 @@ def records(draw: st.DrawFn) -> list[Curve]:
     ]
 
 
-def rule(name: str, *, maximise: bool) -> Judge:
+def rule(name: str, *, maximise: bool) -> Judge[FellBehind]:
     if name == "median":
         return MedianJudge(maximise=maximise)
     return HalvingJudge(maximise=maximise, min_resource=1, max_resource=9, eta=2)
@@ -234,7 +234,7 @@ def rule(name: str, *, maximise: bool) -> Judge:
 class Overheard:
     """Pass on to a rule, and remember what it was told."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge[FellBehind]) -> None:
         self._judge = judge
         self.told: list[tuple[Hashable, int]] = []
         self.stopped: list[Hashable] = []
@@ -243,7 +243,7 @@ class Overheard:
     def begin(self, trial: Hashable, *, index: int, full: int | None) -> None:
         self._judge.begin(trial, index=index, full=full)
 
-    def report(self, trial: Hashable, value: float, *, step: int) -> Finding | None:
+    def report(self, trial: Hashable, value: float, *, step: int) -> FellBehind | None:
         assert trial not in self.over, "told of a trial that is over"
         self.told.append((trial, step))
         finding = self._judge.report(trial, value, step=step)

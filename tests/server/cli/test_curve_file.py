@@ -109,6 +109,17 @@ def test_an_export_says_all_that_a_replay_needs(tmp_path: Path) -> None:
     assert (other.curves[0].values, other.maximise) == ((4,), None)
 
 
+def test_a_hyperparameter_called_epochs_may_be_no_schedule(tmp_path: Path) -> None:
+    record = read(tmp_path, EXPORT.replace("Z,9\n", "Z,few\n"))
+    assert record.curves[0].full is None
+
+
+def test_a_runners_clock_that_was_set_back_does_not_spoil_an_export(tmp_path: Path) -> None:
+    later = EXPORT.splitlines(keepends=True)[2].replace(",1,0.5,", ",2,0.6,").replace("03.5", "02")
+    (curve,) = read(tmp_path, EXPORT + later).curves
+    assert (curve.values, curve.elapsed_s) == ((0.5, 0.6), (2.5, 2.5))
+
+
 def test_the_example_is_read() -> None:
     record = read_curves(ROOT / "examples" / "replay" / "curves.csv", metric=None)
     assert {len(curve.values) for curve in record.curves} == {15}

@@ -107,7 +107,7 @@ def test_schedules_of_their_own_are_kept_below_the_full_resource() -> None:
     text = "trial,value,full\na,1,2\na,1,2\nb,2,9\nb,2,9\nb,2,9\n"
     arguments = ("--rule", "halving", "--goal", "minimize", "--json", "--max-resource", "2")
     report = json.loads(run("-", *arguments, text=text).stdout)
-    assert report["RuleTerms"] == ["halving, one of 4 goes on; rungs at 1 of 2 steps"]
+    assert report["RuleTerms"] == ["halving, one of 4 goes on; rung at 1 of 2 steps"]
     assert [stop["Trial"] for stop in report["Stopped"]] == ["b"]
     without = run("-", "--rule", "halving", "--goal", "minimize", text=text).stdout
     assert "rungs at 1, 4 of 9 steps" in without
@@ -247,7 +247,7 @@ def test_definitions_are_judged_apart(service: FakeTuningService, server: str) -
     done = run("--job", "digits", "--server", server, "--rule", "halving")
     assert done.exit_code == 0, done.output
     assert "values of error, oob:error to minimize" in done.stdout
-    assert "Rule: halving for forest, one of 4 goes on; rungs at 1 of 2 steps" in done.stdout
+    assert "Rule: halving for forest, one of 4 goes on; rung at 1 of 2 steps" in done.stdout
     assert "Rule: halving for linear, one of 4" in done.stdout
     # Of all three, 0.3 would be worse than 0.1, which is another metric's.
     assert "Stopped: 0 of 3" in done.stdout

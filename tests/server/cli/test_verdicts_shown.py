@@ -29,6 +29,14 @@ BELOW_THE_MEDIAN = {
     "Entries": 3,
     "Threshold": 0.625,
 }
+PAUSED = {
+    "Rule": "Paused",
+    "Resource": 3,
+    "Value": 0.5,
+    "Rung": 1,
+    "Rank": 2,
+    "Entries": 3,
+}
 BEYOND = {"Rule": "FullResource", "Resource": 10, "Value": 0.875}
 
 
@@ -50,7 +58,7 @@ def shown(*arguments: str) -> list[str]:
 def test_jobs_trials_says_of_each_training_job_by_what_it_was_stopped_early(
     service: FakeTuningService, server: str
 ) -> None:
-    verdicts = (AT_A_RUNG, BELOW_THE_MEDIAN, BEYOND, None)
+    verdicts = (AT_A_RUNG, BELOW_THE_MEDIAN, BEYOND, None, PAUSED)
     summaries = [
         summary(number, "Stopped", value=0.5, verdict=verdict)
         for number, verdict in enumerate(verdicts, start=1)
@@ -63,6 +71,7 @@ def test_jobs_trials_says_of_each_training_job_by_what_it_was_stopped_early(
     assert lines[1].endswith("  at 7: 0.5, median of 3: 0.625")
     assert lines[2].endswith("  at 10: 0.875, beyond its full resource")
     assert lines[3].endswith("  lr=0.123457")
+    assert lines[4].endswith("  paused at rung 1 at 3: 0.5, number 2 of 3")
 
 
 def test_jobs_describe_shows_the_verdict_number_by_number(

@@ -10,7 +10,14 @@ from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling, SearchSpace
 from tunesmith_server.domain.completion import CompletionCriteria, Goal
 from tunesmith_server.domain.names import Account
-from tunesmith_server.domain.tuning_job import Definition, JobSpec, LeaseTerms, RetryTerms, Strategy
+from tunesmith_server.domain.tuning_job import (
+    Definition,
+    HalvingTerms,
+    JobSpec,
+    LeaseTerms,
+    RetryTerms,
+    Strategy,
+)
 
 CREATED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -58,6 +65,7 @@ def job_spec(
     retries: int = 0,
     time_limit: timedelta | None = None,
     resumes: bool = False,
+    pauses: bool = False,
 ) -> JobSpec:
     """Ask for a tuning job; the request agrees with what is read off it."""
     request = pb.CreateHyperParameterTuningJobRequest(hyper_parameter_tuning_job_name=name)
@@ -95,6 +103,9 @@ def job_spec(
                 metric_name=METRIC,
                 space=space,
                 retry_terms=RetryTerms(most=retries, time_limit=time_limit, resumes=resumes),
+                halving_terms=(
+                    HalvingTerms(min_resource=1, max_resource=9, pauses=True) if pauses else None
+                ),
             ),
         ),
         seed=seed,

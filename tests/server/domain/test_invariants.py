@@ -161,7 +161,7 @@ SPOILT: list[tuple[str, Callable[[JobState], JobState]]] = [
     ),
     ("each lease has one start", lambda s: of_trial(s, WAITING, lease_token=1)),
     (
-        "nothing of an earlier attempt is left while it waits",
+        "nothing that an earlier attempt measured is left while it waits, unless it resumes",
         lambda s: of_trial(s, WAITING, metrics=trial_of(s, RUNNING).metrics),
     ),
     ("what is to stop is Stopping", lambda s: of_trial(s, RUNNING, stop_requested=True)),

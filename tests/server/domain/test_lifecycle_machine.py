@@ -56,10 +56,23 @@ _SINGLE = st.builds(
     time_limit=st.sampled_from([None, timedelta(minutes=5)]),
     resumes=st.booleans(),
 )
+#: Trials rest at rungs: Hyperband with checkpoints.
+_PAUSING = st.builds(
+    job_spec,
+    jobs=st.sampled_from([6, 8, 3]),
+    parallel=st.sampled_from([2, 3, 1]),
+    max_runtime=st.sampled_from([timedelta(hours=1), None]),
+    target=st.sampled_from([None, None, 0.25]),
+    retries=st.sampled_from([0, 2]),
+    time_limit=st.sampled_from([None, timedelta(minutes=5)]),
+    resumes=st.just(value=True),
+    pauses=st.just(value=True),
+)
 #: Some have a second definition, with a metric and retries of its own.
 _SPECS = st.one_of(
     _SINGLE,
     _SINGLE,
+    _PAUSING,
     st.builds(
         lambda spec, terms: two_definitions(spec, second_retry_terms=terms),
         _SINGLE,
@@ -83,12 +96,16 @@ class LifecycleMachine(RuleBasedStateMachine):
     decisions: Decisions
     #: The ask that the strategy has not answered.
     ask: fx.Suggest | None
+    #: The ask who may go on that nobody has answered.
+    promotion_ask: fx.Promote | None
     #: Trials that look for a runner.
     waiting: set[str]
     #: Which instance holds which trial.
     places: dict[str, str]
     #: Trials, with their leases, whose runners know that they are to stop.
     told_to_stop: set[tuple[str, int]]
+    #: The same for those that are to be paused.
+    told_to_rest: set[tuple[str, int]]
     sent: dict[tuple[str, int], list[ev.TrialReported]]
     #: The service crashes after its next commit, before it acts on it.
     is_crash_due: bool
@@ -287,6 +304,74 @@ class LifecycleMachine(RuleBasedStateMachine):
         self._unheeded(self._reported(other, trial.reported_sequence + 1, stage))
         self._unheeded(_lost(other))
 
+    # --- pauses ---------------------------------------------------------------------------
+
+    @precondition(lambda self: self.has_work and self.decisions.state.spec.pauses)
+    @rule(pick=_PICK, value=_VALUES, comes_to_rest=st.booleans())
+    def reach_rung(self, *, pick: int, value: float, comes_to_rest: bool) -> None:
+        trial = self._held(pick)
+        metric_name = self._metric_of(trial)
+        self._report(trial, ev.MetricEmitted(metric_name=metric_name, value=value))
+        verdict = StoppingVerdict(
+            rule=StoppingRule.PAUSED, resource=1, value=value, rung=1, rank=1, entries=1
+        )
+        event = ev.TrialReachedRung(
+            trial_name=trial.name, lease_token=trial.lease_token, verdict=verdict
+        )
+        trial = self.decisions.state.trials.get(trial.name, trial)
+        if trial.lease is None or trial.stop_requested or trial.pause_requested:
+            self._unheeded(event)
+            return
+        self._decide(event)
+        assert self.decisions.state.trials[trial.name].pause_requested
+        if comes_to_rest:
+            self._come_to_rest(trial.name)
+
+    @precondition(lambda self: self.resting)
+    @rule(pick=_PICK)
+    def come_to_rest(self, *, pick: int) -> None:
+        self._come_to_rest(self.resting[pick % len(self.resting)])
+
+    def _come_to_rest(self, name: str) -> None:
+        before = self.decisions.state.trials.get(name)
+        if before is None or before.lease is None:
+            return  # the service crashed, and was recovered, in between
+        self._report(before, ended(ev.Outcome.RETURNED, started_at=self.now))
+        after = self.decisions.store.trials[name]
+        if before.stop_requested:
+            assert after.status is TrainingJobStatus.STOPPED
+        else:
+            assert after.lease is None
+            assert after.metrics.keys() == before.metrics.keys()
+            # Others may be let go on, or the tuning job may end, in the same step.
+            assert after.is_paused or after.status is TrainingJobStatus.STOPPED
+
+    @precondition(lambda self: self.promotion_ask is not None)
+    @rule(count=st.integers(0, 3), pick=_PICK)
+    def promote(self, *, count: int, pick: int) -> None:
+        ask = self.promotion_ask
+        assert ask is not None
+        paused = [trial.name for trial in self.decisions.state.paused]
+        begin = pick % len(paused) if paused else 0
+        names = tuple([*paused[begin:], *paused[:begin]][:count])
+        places = self.decisions.state.resumable
+        self.promotion_ask = None
+        answer = ev.PromotionsArrived(number=ask.number, trial_names=names)
+        if not self.decisions.state.promotions.is_asked:  # who was asked about has ended
+            self._unheeded(answer)
+            return
+        self._decide(answer)
+        for name in names[:places]:
+            resumed = self.decisions.state.trials[name]
+            assert resumed.secondary_status is SecondaryStatus.PENDING
+            assert resumed.verdict is None
+
+    @rule(off=st.integers(1, 3))
+    def promote_unasked(self, *, off: int) -> None:
+        number = self.decisions.state.promotions.number
+        names = tuple(trial.name for trial in self.decisions.state.paused)
+        self._unheeded(ev.PromotionsArrived(number=number - off, trial_names=names))
+
     # --- callers, crashes -----------------------------------------------------------------
 
     @precondition(lambda self: self.decisions.store.trials)
@@ -336,13 +421,20 @@ class LifecycleMachine(RuleBasedStateMachine):
     @invariant()
     def commands_keep_the_engine_informed(self) -> None:
         state = self.decisions.state
-        assert self.waiting == {n for n, t in state.trials.items() if t.lease is None}
+        waiting = SecondaryStatus.PENDING
+        assert self.waiting == {n for n, t in state.trials.items() if t.secondary_status is waiting}
+        assert len(state.trials) - len(state.paused) <= state.spec.max_parallel
         leases = {n: t.lease.instance_id for n, t in state.trials.items() if t.lease is not None}
         assert self.places == leases
+        to_rest = {(n, t.lease_token) for n, t in state.trials.items() if t.pause_requested}
+        assert to_rest - {(t.name, t.lease_token) for t in state.paused} <= self.told_to_rest
         to_stop = {(n, t.lease_token) for n, t in state.trials.items() if t.stop_requested}
         assert to_stop <= self.told_to_stop
         goes_on = not self.has_ended and state.job.closing is None
         assert not goes_on or (self.ask.count if self.ask else 0) == state.suggestions_wanted
+        if state.promotions.is_asked:
+            assert self.promotion_ask is not None
+            assert self.promotion_ask.number == state.promotions.number
 
     # --- helpers --------------------------------------------------------------------------
 
@@ -353,6 +445,12 @@ class LifecycleMachine(RuleBasedStateMachine):
     @property
     def held(self) -> list[Trial]:
         return [t for t in self.decisions.state.trials.values() if t.lease is not None]
+
+    @property
+    def resting(self) -> list[str]:
+        """Give the trials that were told to come to rest, and have not yet."""
+        trials = self.decisions.state.trials.values()
+        return [t.name for t in trials if t.pause_requested and t.lease is not None]
 
     @property
     def has_work(self) -> bool:
@@ -387,11 +485,12 @@ class LifecycleMachine(RuleBasedStateMachine):
     def _recover(self) -> None:
         self.decisions.crash()
         trials = self.decisions.state.trials
-        self.ask = None
+        self.ask, self.promotion_ask = None, None
         self.waiting = set()
         self.places = {n: t.lease.instance_id for n, t in trials.items() if t.lease is not None}
         # Runners that connect anew are told.
         self.told_to_stop = {(n, t.lease_token) for n, t in trials.items() if t.stop_requested}
+        self.told_to_rest = {(n, t.lease_token) for n, t in trials.items() if t.pause_requested}
         for command in self.decisions.decide(ev.Recovered(), self.now):
             self._act(command)
 
@@ -401,6 +500,8 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert self.ask is None, "one ask at a time"
                 assert command.first_index == self.decisions.state.job.launched + 1
                 self.ask = command
+            case fx.Promote():
+                self.promotion_ask = command
             case fx.Enqueue(trial=trial):
                 assert trial == self.decisions.state.trials[trial.name]
                 assert trial.name not in self.places, "its old place is freed first"
@@ -410,7 +511,8 @@ class LifecycleMachine(RuleBasedStateMachine):
             case fx.Release(trial_name=name, instance_id=instance_id):
                 assert self.places.pop(name) == instance_id
             case fx.StopOnRunner():
-                self.told_to_stop.add((command.trial_name, command.lease_token))
+                told = self.told_to_rest if command.gives_back else self.told_to_stop
+                told.add((command.trial_name, command.lease_token))
 
     def _unheeded(self, event: ev.Event) -> None:
         """Check that an event changes nothing."""

@@ -112,9 +112,7 @@ def test_every_training_job_can_end_from_wherever_it_is() -> None:
     for status in SecondaryStatus:
         if not STATUS_OF[status].is_terminal:
             ends = {end for start, end in TRAINING_JOB_TRANSITIONS if start is status}
-            assert any(STATUS_OF[end].is_terminal for end in ends) or ends == {
-                SecondaryStatus.PENDING
-            }
+            assert any(STATUS_OF[end].is_terminal for end in ends)
 
 
 def test_every_secondary_status_has_one_first_level_status() -> None:
@@ -139,8 +137,10 @@ def test_only_the_engine_starts_and_only_a_runner_completes() -> None:
     for (_, end), who in TRAINING_JOB_TRANSITIONS.items():
         if end is SecondaryStatus.STARTING:
             assert who == {Cause.ENGINE}
-        if end in (SecondaryStatus.COMPLETED, SecondaryStatus.FAILED, SecondaryStatus.PENDING):
+        if end in (SecondaryStatus.COMPLETED, SecondaryStatus.FAILED):
             assert who == {Cause.RUNNER}
+        if end is SecondaryStatus.PENDING:
+            assert who == {Cause.RUNNER, Cause.ENGINE}, "a paused one goes on by the engine's word"
 
 
 def test_the_documentation_shows_the_tables() -> None:

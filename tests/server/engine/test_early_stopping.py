@@ -11,6 +11,7 @@ from tests.server.engine.engine_parts import Engine, new_state, running_engine
 from tests.server.engine.test_callers import HOUR, ask, complete, report, stored
 from tests.server.store import samples
 from tunesmith_server.domain.effects import DropMeasurements, Durable, SaveTrial
+from tunesmith_server.domain.events import TrialFellBehind, TrialReachedRung
 from tunesmith_server.domain.states import SecondaryStatus, TrainingJobStatus
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
@@ -143,6 +144,7 @@ def test_a_recalled_trial_goes_on_where_it_was() -> None:
     ended = [curve(name, 1.0, 1.0) for name in "ab"]
     stopping = EarlyStopping(job_spec(), [*ended, open_one])
     (event,) = stopping.observe(state_with("t"), [emitted(1.5, sequence=2)])
+    assert isinstance(event, TrialFellBehind)
     assert event.reason.startswith("at epoch 2 ")
     assert event.lease_token == 1
 
@@ -160,6 +162,7 @@ def hyperband(*, most: int = 9, least: int | None = 1, schedule: str | None = No
 def test_hyperband_stops_who_falls_behind_at_a_rung() -> None:
     stopping = EarlyStopping(hyperband(), [curve("a", 1.0), curve("b", 2.0)])
     (event,) = stopping.observe(state_with("t"), [emitted(3.0)])
+    assert isinstance(event, TrialFellBehind)
     assert event.reason == (
         "at rung 1, resource 1, its objective, 3, was number 3 of 3; it would have gone on with 1.5"
     )
@@ -183,9 +186,8 @@ def test_one_trial_of_sixteen_is_not_judged_at_the_first_rung() -> None:
     assert not stopping.observe(state, [emitted(3.0)])
     stopping = EarlyStopping(hyperband(), [*(curve(name, 1.0, 1.0, 1.0, 1.0) for name in "ab")])
     assert not stopping.observe(state, [emitted(3.0)])
-    assert [e.reason[:9] for e in stopping.observe(state, [emitted(3.0, sequence=4)])] == [
-        "at rung 2"
-    ]
+    (event,) = stopping.observe(state, [emitted(3.0, sequence=4)])
+    assert event.verdict.rung == 2
 
 
 def test_a_tuned_number_of_epochs_is_a_trials_own_resource() -> None:
@@ -196,7 +198,7 @@ def test_a_tuned_number_of_epochs_is_a_trials_own_resource() -> None:
     state = replace(new_state(), trials={"t": trial})
     assert not stopping.observe(state, [emitted(2.0)])
     (event,) = stopping.observe(state, [emitted(2.0, sequence=2)])
-    assert event.reason.startswith("at rung 1, resource 2, ")
+    assert (event.verdict.rung, event.verdict.resource) == (1, 2)
 
 
 def test_a_restart_changes_no_decision_of_hyperband() -> None:
@@ -208,3 +210,72 @@ def test_a_restart_changes_no_decision_of_hyperband() -> None:
         lived.observe(state, [emitted(each.values[0], name=each.trial_name)])
     state = state_with("t")
     assert lived.observe(state, [emitted(2.6)]) == restarted.observe(state, [emitted(2.6)])
+
+
+# --- pauses -----------------------------------------------------------------------------------
+
+
+def pausing(*, most: int = 9) -> JobSpec:
+    spec = hyperband(most=most)
+    (definition,) = spec.definitions
+    assert definition.halving_terms is not None
+    terms = replace(definition.halving_terms, pauses=True)
+    return replace(spec, definitions=(replace(definition, halving_terms=terms),))
+
+
+def resting(*names: str) -> JobState:
+    """Give a tuning job whose trials all rest at a rung."""
+    trials = {
+        name: replace(
+            samples.new_trial(name),
+            secondary_status=SecondaryStatus.INTERRUPTED,
+            pause_requested=True,
+        )
+        for name in names
+    }
+    return replace(new_state(), trials=trials)
+
+
+def test_with_checkpoints_hyperband_pauses_at_a_rung_and_says_who_may_go_on() -> None:
+    stopping = EarlyStopping(pausing())
+    for name, value in zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True):
+        (event,) = stopping.observe(state_with(name), [emitted(value, name=name)])
+        assert isinstance(event, TrialReachedRung)
+        assert event.verdict.rule is StoppingRule.PAUSED
+        assert (event.verdict.rung, event.verdict.resource, event.lease_token) == (1, 1, 1)
+    assert stopping.promotable(resting("b", "c", "d"), is_last=False) == [], (
+        "a has not come to rest"
+    )
+    assert stopping.promotable(resting("a", "b", "c", "d"), is_last=False) == ["a"]
+    stopping.observe(state_with("a"), [SaveTrial(trial=samples.new_trial("a"))])
+    assert stopping.promotable(resting("b", "c", "d"), is_last=False) == []
+    assert behind(stopping, emitted(0.5, name="a", sequence=2), names=("a",)) == []
+    assert behind(stopping, emitted(0.5, name="a", sequence=4), names=("a",)) == ["a"]
+    assert stopping.promotable(resting("a", "b", "c", "d"), is_last=True) == ["a"]
+
+
+def test_a_restarted_server_knows_who_rests_and_who_may_go_on() -> None:
+    known = [
+        curve(name, value, index=index, status=TrainingJobStatus.IN_PROGRESS)
+        for index, (name, value) in enumerate(zip("bcd", (2.0, 3.0, 4.0), strict=True), start=2)
+    ]
+    gone_on = curve("a", 1.0, 0.9, status=TrainingJobStatus.IN_PROGRESS)
+    stopping = EarlyStopping(pausing(), [gone_on, *known], paused={"b", "c", "d"})
+    assert stopping.promotable(resting("b", "c", "d"), is_last=False) == []
+    (event,) = stopping.observe(state_with("e"), [emitted(1.5, name="e")])
+    assert (event.verdict.rank, event.verdict.entries) == (2, 5)
+    for name in "fgh":
+        stopping.observe(state_with(name), [emitted(9.0, name=name)])
+    assert stopping.promotable(resting(*"bcdefgh"), is_last=False) == ["e"]
+    (event,) = stopping.observe(state_with("a"), [emitted(0.8, name="a", sequence=4)])
+    assert event.verdict.rung == 2
+
+
+def test_beyond_the_full_resource_a_trial_that_could_rest_is_stopped_too() -> None:
+    stopping = EarlyStopping(pausing(most=2))
+    assert behind(stopping, emitted(1.0), emitted(1.0, sequence=2)) == ["t"]
+    trial = replace(samples.new_trial("t"), index=1)
+    stopping.observe(state_with("t"), [SaveTrial(trial=trial)])
+    (event,) = stopping.observe(state_with("t"), [emitted(1.0, sequence=3)])
+    assert isinstance(event, TrialFellBehind)
+    assert event.verdict.rule is StoppingRule.FULL_RESOURCE

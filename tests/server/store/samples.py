@@ -181,7 +181,6 @@ def trials(draw: st.DrawFn, *, name: str, index: int) -> Trial:
     ended = STATUS_OF[status].is_terminal
     failed = STATUS_OF[status] is TrainingJobStatus.FAILED
     objective = draw(st.none() | finite) if ended and not failed else None
-    is_to_stop = draw(st.booleans())
     token = draw(st.integers(0, 1000))
     lease = Lease(token=token, runner_name=draw(texts), instance_id=draw(texts))
     known = ObjectiveStatus.FAILED if ended else ObjectiveStatus.PENDING
@@ -200,14 +199,15 @@ def trials(draw: st.DrawFn, *, name: str, index: int) -> Trial:
         lease=None if ended else draw(st.none() | st.just(lease)),
         lease_token=token,
         reported_sequence=draw(st.integers(0, 2**40)),
-        stop_requested=is_to_stop,
+        stop_requested=draw(st.booleans()),
         metrics=draw(st.dictionaries(texts, _latest, max_size=4)),
         objective_value=objective,
         failure_kind=draw(st.sampled_from(FailureKind)) if failed else None,
         failure_reason=draw(texts) if failed else None,
         model_artifacts_uri=draw(texts),
         objective_failure_reason=draw(st.none() | texts) if ended else None,
-        verdict=draw(st.none() | _verdicts) if is_to_stop else None,
+        verdict=draw(st.none() | _verdicts),
+        pause_requested=draw(st.booleans()),
     )
 
 

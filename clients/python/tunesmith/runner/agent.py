@@ -281,7 +281,8 @@ class RunnerAgent:
             case "stop":
                 held = self._held.get((message.stop.training_job_name, message.stop.lease_token))
                 if held is not None and held.trial is not None:
-                    held.trial.stop(StopReason.REQUESTED)
+                    is_pause = message.stop.gives_back
+                    held.trial.stop(StopReason.PAUSED if is_pause else StopReason.REQUESTED)
             case "acknowledged":
                 for position in message.acknowledged.positions:
                     held = self._held.get((position.training_job_name, position.lease_token))

@@ -53,6 +53,7 @@ class StopReason(StrEnum):
     """Say why a trial is made to end before its time."""
 
     DRAINING = "the runner shuts down"
+    PAUSED = "the server asked for it back"
     REQUESTED = "the server asked"
     MAX_RUNTIME = "its maximum runtime is over"
     REVOKED = "its lease is no longer good"
@@ -61,12 +62,14 @@ class StopReason(StrEnum):
 # A reason is only replaced by one of a higher rank.
 _RANK: Final = {
     StopReason.DRAINING: 0,
+    StopReason.PAUSED: 0,
     StopReason.REQUESTED: 1,
     StopReason.MAX_RUNTIME: 1,
     StopReason.REVOKED: 2,
 }
 _OUTCOMES: Final = {
     StopReason.DRAINING: pb.TRIAL_OUTCOME_RETURNED,
+    StopReason.PAUSED: pb.TRIAL_OUTCOME_RETURNED,
     StopReason.REQUESTED: pb.TRIAL_OUTCOME_STOPPED,
     StopReason.MAX_RUNTIME: pb.TRIAL_OUTCOME_MAX_RUNTIME_EXCEEDED,
 }

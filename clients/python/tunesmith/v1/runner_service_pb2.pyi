@@ -580,17 +580,23 @@ class TrialStop(google.protobuf.message.Message):
 
     TRAINING_JOB_NAME_FIELD_NUMBER: builtins.int
     LEASE_TOKEN_FIELD_NUMBER: builtins.int
+    GIVES_BACK_FIELD_NUMBER: builtins.int
     training_job_name: builtins.str
     """Required. The trial."""
     lease_token: builtins.int
     """Required. Its lease."""
+    gives_back: builtins.bool
+    """It is to be paused: its checkpoints are stored, and it is given back, which its end says as
+    RETURNED. False: it is to stop.
+    """
     def __init__(
         self,
         *,
         training_job_name: builtins.str = ...,
         lease_token: builtins.int = ...,
+        gives_back: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["lease_token", b"lease_token", "training_job_name", b"training_job_name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gives_back", b"gives_back", "lease_token", b"lease_token", "training_job_name", b"training_job_name"]) -> None: ...
 
 global___TrialStop = TrialStop
 

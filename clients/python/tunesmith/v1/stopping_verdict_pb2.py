@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from tunesmith.v1 import options_pb2 as tunesmith_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tunesmith/v1/stopping_verdict.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1atunesmith/v1/options.proto\"\xe0\x02\n\x0fStoppingVerdict\x12>\n\x04rule\x18\x01 \x01(\x0e\x32\x1a.tunesmith.v1.StoppingRuleB\x0e\xe0\x41\x03\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04Rule\x12)\n\x08resource\x18\x02 \x01(\x03\x42\r\xe0\x41\x03\xbaH\x07\"\x02(\x01\xc8\x01\x01R\x08Resource\x12$\n\x05value\x18\x03 \x01(\x01\x42\t\xe0\x41\x03\xbaH\x03\xc8\x01\x01H\x00R\x05Value\x88\x01\x01\x12\x1c\n\x04rung\x18\x04 \x01(\x05\x42\x03\xe0\x41\x03H\x01R\x04Rung\x88\x01\x01\x12\x1c\n\x04rank\x18\x05 \x01(\x05\x42\x03\xe0\x41\x03H\x02R\x04Rank\x88\x01\x01\x12\"\n\x07\x65ntries\x18\x06 \x01(\x05\x42\x03\xe0\x41\x03H\x03R\x07\x45ntries\x88\x01\x01\x12&\n\tthreshold\x18\x07 \x01(\x01\x42\x03\xe0\x41\x03H\x04R\tThreshold\x88\x01\x01\x42\x08\n\x06_valueB\x07\n\x05_rungB\x07\n\x05_rankB\n\n\x08_entriesB\x0c\n\n_threshold*\xae\x01\n\x0cStoppingRule\x12\x1d\n\x19STOPPING_RULE_UNSPECIFIED\x10\x00\x12$\n\x14STOPPING_RULE_MEDIAN\x10\x01\x1a\n\x8a\xb5\x18\x06Median\x12&\n\x15STOPPING_RULE_HALVING\x10\x02\x1a\x0b\x8a\xb5\x18\x07Halving\x12\x31\n\x1bSTOPPING_RULE_FULL_RESOURCE\x10\x03\x1a\x10\x8a\xb5\x18\x0c\x46ullResourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tunesmith/v1/stopping_verdict.proto\x12\x0ctunesmith.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1atunesmith/v1/options.proto\"\xe0\x02\n\x0fStoppingVerdict\x12>\n\x04rule\x18\x01 \x01(\x0e\x32\x1a.tunesmith.v1.StoppingRuleB\x0e\xe0\x41\x03\xbaH\x08\x82\x01\x02\x10\x01\xc8\x01\x01R\x04Rule\x12)\n\x08resource\x18\x02 \x01(\x03\x42\r\xe0\x41\x03\xbaH\x07\"\x02(\x01\xc8\x01\x01R\x08Resource\x12$\n\x05value\x18\x03 \x01(\x01\x42\t\xe0\x41\x03\xbaH\x03\xc8\x01\x01H\x00R\x05Value\x88\x01\x01\x12\x1c\n\x04rung\x18\x04 \x01(\x05\x42\x03\xe0\x41\x03H\x01R\x04Rung\x88\x01\x01\x12\x1c\n\x04rank\x18\x05 \x01(\x05\x42\x03\xe0\x41\x03H\x02R\x04Rank\x88\x01\x01\x12\"\n\x07\x65ntries\x18\x06 \x01(\x05\x42\x03\xe0\x41\x03H\x03R\x07\x45ntries\x88\x01\x01\x12&\n\tthreshold\x18\x07 \x01(\x01\x42\x03\xe0\x41\x03H\x04R\tThreshold\x88\x01\x01\x42\x08\n\x06_valueB\x07\n\x05_rungB\x07\n\x05_rankB\n\n\x08_entriesB\x0c\n\n_threshold*\xd4\x01\n\x0cStoppingRule\x12\x1d\n\x19STOPPING_RULE_UNSPECIFIED\x10\x00\x12$\n\x14STOPPING_RULE_MEDIAN\x10\x01\x1a\n\x8a\xb5\x18\x06Median\x12&\n\x15STOPPING_RULE_HALVING\x10\x02\x1a\x0b\x8a\xb5\x18\x07Halving\x12\x31\n\x1bSTOPPING_RULE_FULL_RESOURCE\x10\x03\x1a\x10\x8a\xb5\x18\x0c\x46ullResource\x12$\n\x14STOPPING_RULE_PAUSED\x10\x04\x1a\n\x8a\xb5\x18\x06Pausedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPPINGRULE'].values_by_name["STOPPING_RULE_HALVING"]._serialized_options = b'\212\265\030\007Halving'
   _globals['_STOPPINGRULE'].values_by_name["STOPPING_RULE_FULL_RESOURCE"]._loaded_options = None
   _globals['_STOPPINGRULE'].values_by_name["STOPPING_RULE_FULL_RESOURCE"]._serialized_options = b'\212\265\030\014FullResource'
+  _globals['_STOPPINGRULE'].values_by_name["STOPPING_RULE_PAUSED"]._loaded_options = None
+  _globals['_STOPPINGRULE'].values_by_name["STOPPING_RULE_PAUSED"]._serialized_options = b'\212\265\030\006Paused'
   _globals['_STOPPINGVERDICT'].fields_by_name['rule']._loaded_options = None
   _globals['_STOPPINGVERDICT'].fields_by_name['rule']._serialized_options = b'\340A\003\272H\010\202\001\002\020\001\310\001\001'
   _globals['_STOPPINGVERDICT'].fields_by_name['resource']._loaded_options = None
@@ -55,7 +57,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPPINGVERDICT'].fields_by_name['threshold']._loaded_options = None
   _globals['_STOPPINGVERDICT'].fields_by_name['threshold']._serialized_options = b'\340A\003'
   _globals['_STOPPINGRULE']._serialized_start=499
-  _globals['_STOPPINGRULE']._serialized_end=673
+  _globals['_STOPPINGRULE']._serialized_end=711
   _globals['_STOPPINGVERDICT']._serialized_start=144
   _globals['_STOPPINGVERDICT']._serialized_end=496
 # @@protoc_insertion_point(module_scope)

@@ -125,8 +125,9 @@ class _SecondaryStatusEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper
     SECONDARY_STATUS_FAILED: _SecondaryStatus.ValueType  # 12
     """Under Failed. Entered when the trial or its runner failed and no attempt is left. Final."""
     SECONDARY_STATUS_INTERRUPTED: _SecondaryStatus.ValueType  # 13
-    """Under InProgress. Entered when a runner gave the trial back: it shut down, or an
-    interruptible trial left its slot. Goes to Pending, or to MaxWaitTimeExceeded.
+    """Under InProgress. Entered when a runner gave the trial back: it shut down, or the trial is
+    paused at a rung or left its slot. Goes to Pending, at once or when a paused trial goes on, to
+    Stopped, or to MaxWaitTimeExceeded.
     """
     SECONDARY_STATUS_MAX_WAIT_TIME_EXCEEDED: _SecondaryStatus.ValueType  # 14
     """Under Stopped. Entered when an interruptible trial's waiting and running time was over.
@@ -186,8 +187,9 @@ SECONDARY_STATUS_COMPLETED: SecondaryStatus.ValueType  # 11
 SECONDARY_STATUS_FAILED: SecondaryStatus.ValueType  # 12
 """Under Failed. Entered when the trial or its runner failed and no attempt is left. Final."""
 SECONDARY_STATUS_INTERRUPTED: SecondaryStatus.ValueType  # 13
-"""Under InProgress. Entered when a runner gave the trial back: it shut down, or an
-interruptible trial left its slot. Goes to Pending, or to MaxWaitTimeExceeded.
+"""Under InProgress. Entered when a runner gave the trial back: it shut down, or the trial is
+paused at a rung or left its slot. Goes to Pending, at once or when a paused trial goes on, to
+Stopped, or to MaxWaitTimeExceeded.
 """
 SECONDARY_STATUS_MAX_WAIT_TIME_EXCEEDED: SecondaryStatus.ValueType  # 14
 """Under Stopped. Entered when an interruptible trial's waiting and running time was over.

@@ -824,8 +824,8 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
 
     @property
     def stopping_verdict(self) -> tunesmith.v1.stopping_verdict_pb2.StoppingVerdict:
-        """Output only. Extension: by what it was stopped early, present since it was told so. Absent: it
-        was not, or under a release that did not say.
+        """Output only. Extension: by what it was stopped early, or is paused, present since it was told
+        so. Absent: it was not, or under a release that did not say.
         """
 
     def __init__(

@@ -1,3 +1,3 @@
--- What a training job was stopped early by, as JSON: {rule, resource, value, rung, rank, entries, threshold};
--- NULL also for those that an earlier version stopped.
-ALTER TABLE training_jobs ADD COLUMN verdict TEXT CHECK (verdict IS NULL OR stop_requested = 1);
+-- What a training job was stopped early by, or is paused, as JSON: {rule, resource, value, rung, rank,
+-- entries, threshold}; NULL also for those that an earlier version stopped.
+ALTER TABLE training_jobs ADD COLUMN verdict TEXT;

@@ -6,15 +6,15 @@ INSERT INTO training_jobs (
     ended_at, transitions, metrics, lease_token, lease_runner_name, lease_instance_id,
     reported_sequence, stop_requested, objective_value, failure_kind, failure_reason,
     model_artifacts_uri, completion_id, retries, spent, objective_failure_reason, verdict,
-    launch_index, definition_name, parameters, created_at, arn
+    pause_requested, launch_index, definition_name, parameters, created_at, arn
 )
 SELECT
     new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7,
     new.column8, new.column9, new.column10, new.column11, new.column12, new.column13,
     new.column14, new.column15, new.column16, new.column17, new.column18, new.column19,
     new.column20, new.column21, new.column22, new.column23, new.column24, new.column25,
-    new.column26, new.column27, new.column28,
-    substr(job.arn, 1, instr(job.arn, new.column29) - 1) || new.column30 || lower(new.column2)
+    new.column26, new.column27, new.column28, new.column29,
+    substr(job.arn, 1, instr(job.arn, new.column30) - 1) || new.column31 || lower(new.column2)
 FROM (VALUES {rows}) AS new
 CROSS JOIN tuning_jobs AS job ON job.job_id = new.column1
 
@@ -42,7 +42,8 @@ SET status = new.status,
     retries = new.retries,
     spent = new.spent,
     objective_failure_reason = new.objective_failure_reason,
-    verdict = new.verdict
+    verdict = new.verdict,
+    pause_requested = new.pause_requested
 FROM (
     SELECT
         column1 AS job_id, column2 AS name, column3 AS status, column4 AS secondary_status,
@@ -52,7 +53,8 @@ FROM (
         column14 AS reported_sequence, column15 AS stop_requested, column16 AS objective_value,
         column17 AS failure_kind, column18 AS failure_reason, column19 AS model_artifacts_uri,
         column20 AS completion_id, column21 AS retries, column22 AS spent,
-        column23 AS objective_failure_reason, column24 AS verdict
+        column23 AS objective_failure_reason, column24 AS verdict,
+        column25 AS pause_requested
     FROM (VALUES {rows})
 ) AS new
 WHERE
