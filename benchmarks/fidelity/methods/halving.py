@@ -6,14 +6,9 @@ the server uses stand those of the literature.
 
 from __future__ import annotations
 
-from typing import Final
-
 from benchmarks.fidelity.methods.random_order import RandomOrder
 from benchmarks.fidelity.pools import Pool
-from tunesmith_core.stopping.halving import HalvingRule
-
-#: As the server has it: one run of so many is not judged at the first rung.
-BRACKET_EVERY: Final = 16
+from tunesmith_core.stopping.halving import BRACKET_EVERY, HalvingRule
 
 
 class Halving(RandomOrder):

@@ -231,6 +231,8 @@ def first_rung(max_resource: int) -> int:
 
 def own_levels(levels: Sequence[int], *, full: int, max_resource: int) -> tuple[int, ...]:
     """Give the resource of each rung of a trial whose full resource is not ``max_resource``."""
+    if full == max_resource:
+        return tuple(levels)  # the usual case, shared
     # In whole numbers: a fraction of a float may lie a hair above the level that it means.
     return tuple(max(1, -(-level * full // max_resource)) for level in levels)
 
