@@ -78,3 +78,8 @@ def test_the_best_trial_of_a_rung_goes_on_from_its_checkpoint(calls: Calls, tmp_
         place = (tmp_path / "starts").read_text().split().index(summary.training_job_name) + 1
         assert verdict.value == place + 1 / 2
         assert summary.HasField("final_hyper_parameter_tuning_job_objective_metric")
+        rested = calls.training_job(summary.training_job_name)
+        assert rested.HasField("training_start_time")
+        ran_s = rested.training_time_in_seconds
+        since = rested.training_end_time.ToDatetime() - rested.training_start_time.ToDatetime()
+        assert 1 <= ran_s <= since.total_seconds() + 1

@@ -18,7 +18,7 @@ from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
 from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import HyperParameterTrainingJobSummary
 from tunesmith_server.cli import wording
-from tunesmith_server.cli.progress import Progress, Running, duration
+from tunesmith_server.cli.progress import Progress, Running, duration, has_duration
 
 _SHOWN_RUNNING: Final = 12
 _BAR_WIDTH: Final = 32
@@ -93,7 +93,7 @@ def _ended_line(progress: Progress, ended: Running) -> Text:
         wording.plain(summary.training_job_name),
         _ended_status(ended),
         _final_objective(progress, ended),
-        wording.span(duration(summary).total_seconds()),
+        wording.span(duration(summary).total_seconds()) if has_duration(summary) else "",
         wording.configuration(summary, has_several=progress.has_several),
         wording.why_no_success(summary),
     ]
@@ -185,7 +185,9 @@ def _name_width(width: int) -> int:
 
 def _running_table(progress: Progress, now: datetime, *, width: int) -> Table:
     rows = Table.grid(padding=(0, 2))
-    for name, running in list(progress.running.items())[:_SHOWN_RUNNING]:
+    # Those that rest may be many.
+    shown = sorted(progress.running.items(), key=lambda each: each[1].is_paused)
+    for name, running in shown[:_SHOWN_RUNNING]:
         summary = running.summary
         started = summary.HasField("training_start_time") and not running.is_waiting
         elapsed_s = (

@@ -153,7 +153,7 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
     Those that were stopped early, failed, or ended without an objective, say why.
     """
     from tunesmith_server.cli import wording
-    from tunesmith_server.cli.progress import duration
+    from tunesmith_server.cli.progress import duration, has_duration
 
     with _connect(server) as client:
         summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
@@ -168,7 +168,7 @@ def trials(*, name: str, server: str, as_json: bool) -> None:
         "OBJECTIVE": [wording.objective(summary) for summary in summaries],
         "TIME": [
             wording.span(duration(each).total_seconds())
-            if each.HasField("training_end_time")
+            if each.HasField("training_end_time") and has_duration(each)
             else ""
             for each in summaries
         ],

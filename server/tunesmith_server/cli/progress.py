@@ -17,6 +17,7 @@ from tunesmith.v1.event_pb2 import (
     TuningJobChanged,
     WatchHyperParameterTuningJobResponse,
 )
+from tunesmith.v1.stopping_verdict_pb2 import STOPPING_RULE_PAUSED
 from tunesmith.v1.training_job_pb2 import SecondaryStatus, TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
@@ -243,7 +244,7 @@ class Progress:
             self.without_objective.append(
                 WithoutObjective(name=name, reason=summary.objective_failure_reason)
             )
-        if summary.HasField("training_start_time"):
+        if has_duration(summary):
             self._durations_s.append(duration(summary).total_seconds())
         return running
 
@@ -267,6 +268,12 @@ def _instance_types(described: DescribeHyperParameterTuningJobResponse) -> tuple
     definitions = [described.training_job_definition, *described.training_job_definitions]
     types = {definition.resource_config.instance_type for definition in definitions}
     return tuple(sorted(types - {""}))
+
+
+def has_duration(summary: HyperParameterTrainingJobSummary) -> bool:
+    """Tell whether an ended training job ran from its start to its end; one that rested did not."""
+    rested = summary.stopping_verdict.rule == STOPPING_RULE_PAUSED
+    return summary.HasField("training_start_time") and not rested
 
 
 def duration(summary: HyperParameterTrainingJobSummary) -> timedelta:

@@ -329,7 +329,7 @@ class _Machine:
         if isinstance(event, ev.TrialFellBehind):
             judged = replace(trial, verdict=event.verdict)
             self._stop(judged, f"Stopping the training job early: {event.reason}")
-        elif not trial.pause_requested:
+        elif not trial.pause_requested and trial.status is not TrainingJobStatus.STOPPING:
             moved = trial_steps.pausing(trial, trial.lease, event.verdict, self._now)
             self._put(moved.trial, moved.effects)
 

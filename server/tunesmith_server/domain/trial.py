@@ -189,6 +189,15 @@ class Trial:
         started = self.training_started_at
         return self.spent if started is None else self.spent + max(until - started, timedelta())
 
+    @property
+    def last_started_at(self) -> datetime | None:
+        """Give when its program was last started: of one that rests, or ended so, before its rest."""
+        if self.training_started_at is not None or not self.spent:
+            return self.training_started_at
+        training = SecondaryStatus.TRAINING
+        starts = (each.started_at for each in self.transitions if each.status is training)
+        return max(starts, default=None)
+
     def next_step(self, metric_name: str) -> int:
         """Give the step of a metric's next value where nobody says which it is."""
         last = self.metrics.get(metric_name)

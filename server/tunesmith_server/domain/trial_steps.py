@@ -181,8 +181,8 @@ def concluded(
     value = trial.final_objective(metric_name)
     verdict = trial.verdict
     if verdict is not None and verdict.rule is StoppingRule.PAUSED:
-        # One that ended by itself meanwhile was paused nowhere.
-        verdict = verdict if trial.status is TrainingJobStatus.STOPPED else None
+        # One that ended by itself meanwhile, or at its own limit, was paused nowhere.
+        verdict = verdict if trial.secondary_status is SecondaryStatus.STOPPED else None
     trial = replace(trial, lease=None, pause_requested=False, verdict=verdict)
     if trial.status is TrainingJobStatus.FAILED or value is None:
         why = objective_failure(trial, metric_name, by_caller=by_caller, missing=missing)

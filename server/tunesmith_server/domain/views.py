@@ -103,8 +103,9 @@ def _summarise(
     summary.training_job_arn = arn
     summary.tuning_job_name = tuning_job_name
     _put_time(summary.creation_time, trial.created_at)
-    if trial.training_started_at is not None:
-        _put_time(summary.training_start_time, trial.training_started_at)
+    started_at = trial.last_started_at if trial.ended_at else trial.training_started_at
+    if started_at is not None:
+        _put_time(summary.training_start_time, started_at)
     if trial.ended_at is not None:
         _put_time(summary.training_end_time, trial.ended_at)
     summary.training_job_status = TRAINING_STATUS_VALUES[trial.status]

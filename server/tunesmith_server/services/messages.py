@@ -171,7 +171,9 @@ class Messages:
             resource_config=definition.resource_config,
             stopping_condition=definition.stopping_condition,
             creation_time=views.timestamp(trial.created_at),
-            training_start_time=views.timestamp(trial.training_started_at),
+            training_start_time=views.timestamp(
+                trial.last_started_at if trial.ended_at else trial.training_started_at
+            ),
             training_end_time=views.timestamp(trial.ended_at),
             last_modified_time=views.timestamp(trial.modified_at),
             secondary_status_transitions=_transitions(trial),
@@ -189,8 +191,7 @@ class Messages:
                 definition.checkpoint_config if definition.HasField("checkpoint_config") else None
             ),
         )
-        has_run = trial.training_started_at is not None or trial.spent
-        if has_run and trial.ended_at is not None:
+        if trial.last_started_at is not None and trial.ended_at is not None:
             spent = trial.runtime(trial.ended_at).total_seconds()
             answer.training_time_in_seconds = max(1, round(spent))
             answer.billable_time_in_seconds = answer.training_time_in_seconds

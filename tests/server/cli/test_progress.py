@@ -84,6 +84,17 @@ def test_training_jobs_that_wait_for_a_runner_are_not_running(progress: Progress
     assert progress.time_left_s(now) == pytest.approx(3 * 4 - 2)
 
 
+def test_training_jobs_that_rest_at_a_rung_are_not_running_and_are_shown_last(
+    progress: Progress,
+) -> None:
+    progress.apply(training_job_event(1, 1, "InProgress", secondary="Interrupted"))
+    progress.apply(training_job_event(2, 2, "InProgress", secondary="Training"))
+    shown = picture(progress, START + timedelta(seconds=3))
+    assert "1 running, 1 waiting" in shown
+    assert shown.index("002-00000002") < shown.index("001-00000001")
+    assert "paused" in shown
+
+
 def test_that_all_training_jobs_wait_is_said_after_a_while(progress: Progress) -> None:
     progress.apply(training_job_event(1, 1, "InProgress", secondary="Pending"))
     said = "waiting for a runner with room for local.gpu"

@@ -319,7 +319,8 @@ class LifecycleMachine(RuleBasedStateMachine):
             trial_name=trial.name, lease_token=trial.lease_token, verdict=verdict
         )
         trial = self.decisions.state.trials.get(trial.name, trial)
-        if trial.lease is None or trial.stop_requested or trial.pause_requested:
+        is_stopping = trial.status is TrainingJobStatus.STOPPING
+        if trial.lease is None or is_stopping or trial.pause_requested:
             self._unheeded(event)
             return
         self._decide(event)

@@ -16,6 +16,7 @@ from tunesmith_server.domain.tuning_job import Counters
 from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 METRIC = "validation:loss"
+IN_PROGRESS, COMPLETED = TuningJobStatus.IN_PROGRESS, TuningJobStatus.COMPLETED
 
 
 def driver(
@@ -122,8 +123,11 @@ def test_the_time_of_rest_is_not_running_time() -> None:
     job = driver()
     pause(job, 1)  # from Training to its end: a minute for the value, the rung and the end each
     assert job.trial(1).spent == timedelta(minutes=3)
+    began = job.trial(1).last_started_at
+    assert began is not None
     job.now += timedelta(hours=5)
     promote(job, 1)
+    assert job.trial(1).last_started_at == began
     job.assign(1)
     job.reach(1, ev.Stage.TRAINING)
     job.end(1)
@@ -167,18 +171,23 @@ def test_the_last_ask_says_so_and_nobody_s_going_on_ends_the_tuning_job() -> Non
     assert pause(job, 2, 0.25)[-1] == fx.Promote(number=2, is_last=True)
     promote(job, 2)
     job.run(2, 0.125)
-    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    assert job.job.status is IN_PROGRESS
     assert promote(job) == [fx.Withdraw(trial_name=job.name(1))]
-    assert job.job.status is TuningJobStatus.COMPLETED
+    assert job.job.status is COMPLETED
     left = job.trial(1)
     assert (left.status, left.objective_value) == (TrainingJobStatus.STOPPED, 0.5)
     assert left.verdict == verdict(0.5)
     assert left.transitions[-1].message == (
         "Training job stopped: it was paused when its tuning job ended"
     )
+    assert left.spent == timedelta(minutes=3)
+    told = job.decisions.store.events[-2].training_job.summary
+    assert told.training_job_name == left.name
+    assert told.HasField("training_start_time")
     assert job.job.counters == Counters(completed=1, stopped=1, objective_succeeded=2)
-    assert job.job.best is not None
-    assert job.job.best.name == job.name(2)
+    best = job.job.best
+    assert best is not None
+    assert best.name == job.name(2)
 
 
 @pytest.mark.parametrize("how", ["stop", "deadline", "target"])
@@ -206,6 +215,19 @@ def test_a_resting_trial_stops_at_once_and_that_is_the_callers_doing() -> None:
     assert stopped.objective_value == 0.5
     with pytest.raises(InvalidState):
         job.stop(1)
+
+
+def test_one_that_has_reached_its_own_time_limit_is_not_paused() -> None:
+    job = driver()
+    job.assign(1)
+    job.reach(1, ev.Stage.TRAINING)
+    job.emit(1, 0.5)
+    job.reach(1, ev.Stage.STOPPING)
+    late = ev.TrialReachedRung(trial_name=job.name(1), lease_token=1, verdict=verdict(0.5))
+    assert job.decide(late) == []
+    job.end(1, ev.Outcome.MAX_RUNTIME_EXCEEDED)
+    assert job.trial(1).secondary_status is SecondaryStatus.MAX_RUNTIME_EXCEEDED
+    assert job.trial(1).verdict is None
 
 
 def test_a_stop_overtakes_a_pause() -> None:
@@ -266,6 +288,6 @@ def test_failures_do_not_end_a_tuning_job_in_which_somebody_rests_with_a_value()
         job.suggest()
         job.fail(index)
     assert job.job.counters.failed == 6
-    assert job.job.status is TuningJobStatus.IN_PROGRESS
+    assert job.job.status is IN_PROGRESS
     promote(job)
-    assert job.job.status is TuningJobStatus.COMPLETED
+    assert job.job.status is COMPLETED

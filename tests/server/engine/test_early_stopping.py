@@ -233,7 +233,7 @@ def resting(*names: str) -> JobState:
         )
         for name in names
     }
-    return replace(new_state(), trials=trials)
+    return replace(new_state(pausing()), trials=trials)
 
 
 def test_with_checkpoints_hyperband_pauses_at_a_rung_and_says_who_may_go_on() -> None:

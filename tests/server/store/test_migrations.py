@@ -83,8 +83,8 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
 
 
 def test_every_version_has_its_saved_database() -> None:
-    saved = sorted(path.stem for path in _SAVED.glob("*.sqlite3"))
-    assert saved == [f"version_{number}" for number in range(1, len(load_migrations()) + 1)]
+    saved = {path.stem for path in _SAVED.glob("*.sqlite3")}
+    assert saved == {f"version_{number}" for number in range(1, len(load_migrations()) + 1)}
 
 
 @pytest.mark.parametrize("saved", sorted(path.name for path in _SAVED.glob("*.sqlite3")))
