@@ -84,9 +84,8 @@ def make_suggester(spec: JobSpec, *, job_id: int, store: Store, compute: Compute
         store: Has its training jobs.
         compute: Has the workers on which optimisers are.
     """
-    # A RandomSeed asks for the same configurations again, whatever was stopped when. And of trials
-    # that rest a model learns nothing until their tuning job ends.
-    is_free = spec.strategy is Strategy.HYPERBAND and not (spec.is_seeded or spec.pauses)
+    # A RandomSeed asks for the same configurations again, whatever was stopped when.
+    is_free = spec.strategy is Strategy.HYPERBAND and not spec.is_seeded
     if spec.strategy is Strategy.BAYESIAN or is_free:
         return ModelSuggester(spec, job_id=job_id, store=store, worker=compute.worker_of(job_id))
     return DesignSuggester(spec)
