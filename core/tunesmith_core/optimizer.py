@@ -38,10 +38,6 @@ _FINALISTS = 16
 _FAR = 1e100
 """In units of the warped objective: no more is told apart, and squares of it are finite."""
 
-_EARLIER_EVERY = 4
-"""While the first suggestions are spread out, one of so many, and the first, goes by searches that may
-have little in common with this one."""
-
 _DOUBT = 2.0
 """By so much must the model that believes earlier searches predict better, in ln p of all results."""
 
@@ -334,7 +330,8 @@ class Optimizer:
         known, space = len(self._known), self._model_space
         if space.trusts or known >= self._settings.initial:
             return False
-        return not space.earlier or known % _EARLIER_EVERY > 0
+        # The first one goes by what earlier searches found: more of them may be wasted.
+        return known > 0 or not space.earlier
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
