@@ -23,6 +23,7 @@ from tunesmith_server.domain.states import (
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec, JobState, TuningJob
+from tunesmith_server.domain.verdicts import StoppingRule, StoppingVerdict
 
 #: A trial is handed out at most so often: returns could go on for ever.
 _MAX_LEASES = 2
@@ -66,6 +67,17 @@ def possible_events(state: JobState) -> Iterator[ev.Event]:
         yield ev.ConvergenceDetected()
     if state.deadline is not None:
         yield ev.DeadlinePassed()
+    yield from _answers(state)
+    for trial in state.trials.values():
+        if state.spec.lease_terms is None:
+            yield from _events_of(trial)
+            yield from _pauses(state, trial)
+        else:
+            yield from _events_of_callers(trial)
+
+
+def _answers(state: JobState) -> Iterator[ev.Event]:
+    """Give what may be answered to a question for suggestions, or who may go on."""
     if state.suggestions_wanted:
         yield ev.SuggestionsFailed(reason="no memory")
     answers = range(state.suggestions_wanted + 1) if state.spec.lease_terms is None else ()
@@ -73,11 +85,23 @@ def possible_events(state: JobState) -> Iterator[ev.Event]:
         some = (Suggestion(parameters={}),) * count
         yield ev.SuggestionsArrived(suggestions=some, exhausted=True)
         yield ev.SuggestionsArrived(suggestions=some, exhausted=False)
-    for trial in state.trials.values():
-        if state.spec.lease_terms is None:
-            yield from _events_of(trial)
-        else:
-            yield from _events_of_callers(trial)
+    if not state.promotions.is_asked:
+        return
+    paused = [trial.name for trial in state.paused]
+    number = state.promotions.number
+    for first in range(len(paused) + 1):
+        yield ev.PromotionsArrived(number=number, trial_names=tuple(paused[first:]))
+
+
+def _pauses(state: JobState, trial: Trial) -> Iterator[ev.Event]:
+    # One that has no lease left to come could never be given back.
+    if state.spec.pauses and trial.lease_token < _MAX_LEASES and trial.metrics:
+        verdict = StoppingVerdict(
+            rule=StoppingRule.PAUSED, resource=1, value=1.0, rung=1, rank=1, entries=1
+        )
+        yield ev.TrialReachedRung(
+            trial_name=trial.name, lease_token=trial.lease_token, verdict=verdict
+        )
 
 
 def _asks(state: JobState) -> Iterator[ev.Event]:
@@ -148,10 +172,11 @@ def _reports_of(trial: Trial) -> Iterator[ev.Report]:
 def _key(state: JobState) -> Hashable:
     job = state.job
     trials = sorted(
-        (t.secondary_status, t.lease_token, t.stop_requested, bool(t.metrics))
+        (t.secondary_status, t.lease_token, t.stop_requested, t.pause_requested, bool(t.metrics))
         for t in state.trials.values()
     )
     end = job.closing and job.closing.status
     known = job.best is not None
     seen = (job.status, end, job.launched, job.exhausted, job.counters, known)
-    return (*seen, state.suggestions_wanted, tuple(trials))
+    asked = (state.promotions.is_asked, state.promotions.is_known)
+    return (*seen, state.suggestions_wanted, *asked, tuple(trials))

@@ -57,15 +57,25 @@ def explore(
     jobs: int,
     give_up_after: int,
     lease_terms: LeaseTerms | None = None,
+    pauses: bool = False,
 ) -> list[JobState]:
     """Visit all states of a tuning job that gives up sooner than a real one."""
     for module in (lifecycle, invariants):
         monkeypatch.setattr(module, "ATTEMPTS_WITHOUT_SUCCESS", give_up_after)
     hour = timedelta(hours=1)
-    return reachable(job_spec(jobs=jobs, parallel=2, max_runtime=hour, lease_terms=lease_terms))
+    spec = job_spec(
+        jobs=jobs,
+        parallel=2,
+        max_runtime=hour,
+        lease_terms=lease_terms,
+        resumes=pauses,
+        pauses=pauses,
+        target=1.0 if pauses else None,
+    )
+    return reachable(spec)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_every_entry_of_the_tables_happens(
     monkeypatch: pytest.MonkeyPatch, moves: set[Move]
 ) -> None:
@@ -77,6 +87,8 @@ def test_every_entry_of_the_tables_happens(
         terms = LeaseTerms(duration=timedelta(minutes=1), offers_again=offers_again)
         states = explore(monkeypatch, jobs=2, give_up_after=1, lease_terms=terms)
         assert {state.job.status for state in states} == set(TuningJobStatus)
+    states = explore(monkeypatch, jobs=2, give_up_after=1, pauses=True)
+    assert {state.job.status for state in states} == set(TuningJobStatus)
     allowed = {
         (start, end, cause)
         for table in (TUNING_JOB_TRANSITIONS, TRAINING_JOB_TRANSITIONS)

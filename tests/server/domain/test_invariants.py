@@ -114,7 +114,7 @@ SPOILT: list[tuple[str, Callable[[JobState], JobState]]] = [
     ),
     ("launch indices differ", lambda s: of_trial(s, WAITING, index=RUNNING)),
     (
-        "at most max_parallel trials are open",
+        "at most max_parallel trials have a place",
         lambda s: replace(s, spec=replace(s.spec, max_parallel=1)),
     ),
     (
@@ -163,6 +163,22 @@ SPOILT: list[tuple[str, Callable[[JobState], JobState]]] = [
     (
         "nothing that an earlier attempt measured is left while it waits, unless it resumes",
         lambda s: of_trial(s, WAITING, metrics=trial_of(s, RUNNING).metrics),
+    ),
+    (
+        "no program of it runs while it waits",
+        lambda s: of_trial(s, WAITING, training_started_at=s.job.created_at),
+    ),
+    (
+        "what rests was to",
+        lambda s: of_trial(s, WAITING, secondary_status=SecondaryStatus.INTERRUPTED),
+    ),
+    (
+        "what waits for a runner is not to rest",
+        lambda s: of_trial(s, WAITING, pause_requested=True),
+    ),
+    (
+        "only what can go on from a rung is paused, for a reason",
+        lambda s: of_trial(s, RUNNING, pause_requested=True),
     ),
     ("what is to stop is Stopping", lambda s: of_trial(s, RUNNING, stop_requested=True)),
     (
