@@ -98,7 +98,8 @@ def embedded_server(
 
 def _start(*, config: Path | None, data_dir: Path, log: Path) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "tunesmith_server.cli", "serve"]
-    command += ["--grpc", "127.0.0.1:0", "--until-stdin-closes", "--data-dir", str(data_dir)]
+    command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    command += ["--until-stdin-closes", "--data-dir", str(data_dir)]
     if config is not None:
         command += ["--config", str(config)]
     with log.open("ab") as errors:
