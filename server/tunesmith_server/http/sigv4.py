@@ -36,6 +36,7 @@ _DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
 #: Must be signed, with whatever begins with ``x-amz-``: they say what is asked, and of whom.
 _SIGNED_ALWAYS: Final = frozenset({"host", "content-type"})
+_PARTS: Final = frozenset({"Credential", "SignedHeaders", "Signature"})
 #: The parts of a scope: key id, day, region, service, terminator.
 _SCOPE_PARTS: Final = 5
 
@@ -121,17 +122,22 @@ def _authorization(request: SignedRequest) -> _Authorization:
     algorithm, _, rest = header.partition(" ")
     if algorithm != _ALGORITHM:
         raise IncompleteSignature(f"The Authorization header must begin with {_ALGORITHM}.")
-    parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    scope = parts.get("Credential", "").split("/")
+    words = rest.split(",")
+    parts = dict(word.strip().partition("=")[::2] for word in words)
+    if len(words) != len(_PARTS) or parts.keys() != _PARTS:
+        raise IncompleteSignature(
+            f"The Authorization header must have {', '.join(sorted(_PARTS))}, once each."
+        )
+    scope = parts["Credential"].split("/")
     if len(scope) != _SCOPE_PARTS or scope[3:] != [_SERVICE, _TERMINATOR]:
         raise IncompleteSignature(
             "The Authorization header must have a Credential of the form "
             f"KEY/DATE/REGION/{_SERVICE}/{_TERMINATOR}."
         )
-    signature = parts.get("Signature", "")
+    signature = parts["Signature"]
     if not _SIGNATURE.fullmatch(signature):
         raise IncompleteSignature("The Authorization header must have a Signature of 64 digits.")
-    signed_headers = tuple(parts.get("SignedHeaders", "").split(";"))
+    signed_headers = tuple(parts["SignedHeaders"].split(";"))
     _check_signed_headers(request, signed_headers)
     return _Authorization(
         key_id=scope[0],
