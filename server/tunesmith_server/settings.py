@@ -7,15 +7,13 @@ the address can be used is found out by the server when it starts.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast, get_args
+from typing import Annotated, Final, TypeAlias
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -31,12 +29,9 @@ from tunesmith_server.domain.site import (
     algorithm_name_fault,
     metric_regex_fault,
 )
-from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.fleet import FleetSettings
 from tunesmith_server.hyperparameter_settings import HyperparameterSection, repeated_name
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from tunesmith_server.settings_problems import path_of, problem, shown
 
 DEFAULT_GRPC: Final = "127.0.0.1:7070"
 DEFAULT_HTTP: Final = "127.0.0.1:7071"
@@ -44,7 +39,6 @@ DEFAULT_HTTP: Final = "127.0.0.1:7071"
 _GIB: Final = 2**30
 _MOST: Final = 2**31 - 1  # what the protocol's counts can hold
 _YEAR_S: Final = 31_536_000
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SettingsError(Exception):
@@ -118,7 +112,7 @@ def _regex_fault(regex: str) -> str | None:
 
 def _named_once(sections: list[HyperparameterSection]) -> list[HyperparameterSection]:
     if (name := repeated_name(sections)) is not None:
-        raise ValueError(f"name each hyperparameter once: {_shown(name)} is there twice")
+        raise ValueError(f"name each hyperparameter once: {shown(name)} is there twice")
     return sections
 
 
@@ -279,7 +273,7 @@ def load_settings(
         SettingsError: The file can't be read, or a value in it is wrong; all wrong values are named.
     """
     problems = [
-        f"--{option} is {_shown(address)}; {fault}"
+        f"--{option} is {shown(address)}; {fault}"
         for option, address, find in (("grpc", grpc, _grpc_fault), ("http", http, _http_fault))
         if address is not None and (fault := find(address)) is not None
     ]
@@ -324,7 +318,10 @@ def _site_file(raw: Mapping[str, object]) -> tuple[SiteFile | None, list[str]]:
     try:
         return SiteFile.model_validate(raw), unregistered
     except ValidationError as error:
-        return None, [*map(_problem, error.errors(include_url=False)), *unregistered]
+        return None, [
+            *(problem(each, SiteFile) for each in error.errors(include_url=False)),
+            *unregistered,
+        ]
 
 
 def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
@@ -336,95 +333,8 @@ def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
     for image, section in images.items():
         name = section.get("algorithm") if isinstance(section, dict) else None
         if isinstance(name, str) and name not in algorithms:
-            setting = _path(("images", image, "algorithm"))
-            yield f"{setting} is {_shown(name)}; name an algorithm of this file: {known}"
-
-
-def _problem(item: ErrorDetails) -> str:
-    """Word one of pydantic's errors."""
-    kind, where = item["type"], item["loc"]
-    if kind == "extra_forbidden":
-        return _unknown(where)
-    if kind == "missing":
-        return f"{_path(where)} is missing"
-    facts = item.get("ctx", {})
-    if kind == "value_error":
-        right = str(facts["error"])
-    else:
-        right = _RIGHT.get(kind, item["msg"]).format_map(facts)
-    if where[-1] == _KEY:
-        return f"{_path(where[:-1])} has a name that it cannot have; {right}"
-    # A secret is not for logs and terminals, not even a wrong one.
-    shown = "wrong" if where[-1] == "secret_access_key" else _shown(item["input"])
-    return f"{_path(where)} is {shown}; {right}"
-
-
-def _unknown(where: Sequence[str | int]) -> str:
-    known = list(_section_at(where[:-1]).model_fields)
-    similar = get_close_matches(str(where[-1]), known, n=1)
-    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}"
-    return f"unknown setting {_path(where)}; {hint}"
-
-
-def _section_at(where: Sequence[str | int]) -> type[BaseModel]:
-    """Find the model of a table, along the tables and lists that it is in."""
-    found: object = SiteFile
-    for step in where:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            found = found.model_fields[str(step)].annotation
-        else:
-            found = get_args(found)[-1]
-    return cast("type[BaseModel]", found)
-
-
-def _path(where: Sequence[str | int]) -> str:
-    """Write where a setting is as TOML has it, e.g. ``images."a:1".algorithm``."""
-    text = ""
-    for step in where:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            name = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
-            text += f".{name}" if text else name
-    return text
-
-
-def _shown(value: object) -> str:
-    """Write a value as TOML has it, cut where it is long."""
-    match value:
-        case str():
-            return json.dumps(excerpt(value), ensure_ascii=False)
-        case dict():
-            return "a table"
-        case list():
-            return "a list" if value else "empty"
-        case _:
-            return excerpt(value)
-
-
-#: Where pydantic says that an error is about a table's name, not about what is in it.
-_KEY: Final = "[key]"
-
-#: What would be right, by the name that pydantic has for what is wrong.
-_RIGHT: Final[Mapping[str, str]] = {
-    "bool_type": "write true or false",
-    "string_type": "write a text, in quotes",
-    "int_type": "write a whole number",
-    "float_type": "write a number",
-    "list_type": "write a list, in square brackets",
-    "dict_type": "write a table",
-    "model_type": "write a table",
-    "finite_number": "write a finite number",
-    "greater_than": "write a number above {gt:.15g}",
-    "greater_than_equal": "write a number from {ge:.15g}",
-    "less_than_equal": "write a number up to {le:.15g}",
-    "too_short": "give it at least one word",
-    "string_too_short": "write at least {min_length} character",
-    "string_too_long": "write at most {max_length} characters",
-    "string_pattern_mismatch": "write it on one line",
-    "too_long": "list at most {max_length}",
-    "literal_error": "write {expected}",
-}
+            setting = path_of(("images", image, "algorithm"))
+            yield f"{setting} is {shown(name)}; name an algorithm of this file: {known}"
 
 
 def _http_address(file: SiteFile, option: str | None) -> Address:
@@ -440,7 +350,7 @@ def _http_address(file: SiteFile, option: str | None) -> Address:
     if not address.is_loopback and not file.access_keys:
         where = "server.http" if option is None else "--http"
         raise SettingsError(
-            f"{where} is {_shown(text)}, which other hosts can reach, and no access key says who "
+            f"{where} is {shown(text)}, which other hosts can reach, and no access key says who "
             "may call; add an [access_keys.NAME] with its secret_access_key to the site "
             f"configuration, or write 127.0.0.1, localhost or [::1] before :{address.port}"
         )

@@ -432,6 +432,15 @@ def test_a_wrong_secret_is_refused_and_not_shown(tmp_path: Path, secret: str) ->
     assert secret.strip('"[]') not in str(refused.value).replace("AKID", "")
 
 
+def test_a_secret_in_the_place_of_its_table_is_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text('[access_keys]\nAKIDLAB = "a8Kd0/tunesmith+of-the-lab"\n', encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(config)
+    assert "access_keys.AKIDLAB is wrong; write a table" in str(refused.value)
+    assert "a8Kd0" not in str(refused.value)
+
+
 def test_settings_that_are_logged_show_no_secret(tmp_path: Path) -> None:
     config = tmp_path / "tunesmith.toml"
     config.write_text(KEYS, encoding="utf-8")

@@ -12,17 +12,40 @@ from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tunesmith_server.domain.addresses import Address
 
 #: Connections beyond this are answered 503, which AWS clients repeat after a while.
 MAX_CONNECTIONS: Final = 1024
-#: A connection without a call is closed after this long.
-IDLE_S: Final = 30
+#: A connection on which nothing is asked is closed after this long at least, in seconds, and after
+#: twice as long at most, whether bytes trickle in or not.
+IDLE_S: Final = 30.0
 #: A request line and headers may have so many bytes in all.
 MAX_HEAD_BYTES: Final = 64 * 1024
 #: Calls under way at the end have this long to be answered.
 _GRACE_S: Final = 2
+
+
+class _Protocol(H11Protocol):
+    """Close a connection on which no call begins; uvicorn itself waits for ever for a first one."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_again(None)
+
+    def _look_again(self, last: object) -> None:
+        self.loop.call_later(IDLE_S, self._close_if_idle, last)
+
+    def _close_if_idle(self, last: object) -> None:
+        if self.transport.is_closing():
+            return
+        # Before the first call there is none, whatever its type says.
+        is_answering = not getattr(self.cycle, "response_complete", True)
+        if self.cycle is last and not is_answering:
+            self.transport.close()
+        else:
+            self._look_again(self.cycle)
 
 
 class _Server(uvicorn.Server):
@@ -51,7 +74,7 @@ async def serving(app: Starlette, address: Address) -> AsyncIterator[Address]:
     server = _Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -60,7 +83,7 @@ async def serving(app: Starlette, address: Address) -> AsyncIterator[Address]:
             proxy_headers=False,
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=IDLE_S,
+            timeout_keep_alive=int(2 * IDLE_S),
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
