@@ -34,7 +34,7 @@ from tunesmith_server.domain.errors import (
 from tunesmith_server.engine.coordinator import Clock
 from tunesmith_server.http import aws_json
 from tunesmith_server.http.bodies import Bodies
-from tunesmith_server.http.sigv4 import SignedRequest, verify
+from tunesmith_server.http.sigv4 import SignedRequest, check_claim, verify
 from tunesmith_server.operations.error_table import INTERNAL, wire_error
 from tunesmith_server.operations.limits import MAX_REQUEST_ID
 from tunesmith_server.operations.tuning import TuningOperations
@@ -131,16 +131,19 @@ class AwsJsonFront:
                 f"Rate exceeded: {MAX_CALLS} calls are under way; try again soon.",
                 retry_after=_RETRY_AFTER,
             )
+        # First, so that nothing is read for those who are not let in.
+        self._admit(request)
         async with self._bodies.whole(request.stream()) as body:
-            self._admit(request, body)
+            if self._access_keys:
+                verify(_as_signed(request, body), self._access_keys, now=self._clock())
             operation = self._operation(request)
             message = await self._message(operation, body)
         return await operation.call(message, _idempotency_key(request))
 
-    def _admit(self, request: Request, body: bytes) -> None:
-        """Let in those who sign with a key of the site; without keys, those of this host."""
+    def _admit(self, request: Request) -> None:
+        """Let in those who name a key of the site; without keys, those of this host."""
         if self._access_keys:
-            verify(_as_signed(request, body), self._access_keys, now=self._clock())
+            check_claim(_as_signed(request, b""), self._access_keys, now=self._clock())
             return
         # A page in a browser can have a name of its own lead here; the browser then sends that name.
         named = host_of(request.headers.get("host", ""))

@@ -80,6 +80,15 @@ class _Authorization:
         return f"{self.day}/{self.region}/{_SERVICE}/{_TERMINATOR}"
 
 
+def check_claim(request: SignedRequest, secrets: Mapping[str, str], *, now: datetime) -> None:
+    """Refuse a request that ``verify`` would refuse whatever its body is, which may not be there yet.
+
+    So that nothing is read for those who do not even name a key of the site. The arguments and
+    errors are those of ``verify``.
+    """
+    _claim(request, secrets, now=now)
+
+
 def verify(request: SignedRequest, secrets: Mapping[str, str], *, now: datetime) -> str:
     """Give the id of the access key that a request is signed with.
 
@@ -94,15 +103,7 @@ def verify(request: SignedRequest, secrets: Mapping[str, str], *, now: datetime)
         UnknownAccessKey: No such key is known.
         InvalidSignature: The signature is too old, or not this request's under this key.
     """
-    claimed = _authorization(request)
-    signed_at = _signed_at(request, claimed)
-    secret = secrets.get(claimed.key_id)
-    if secret is None:
-        raise UnknownAccessKey(
-            f"This site has no access key {claimed.key_id!r}: [access_keys] of its configuration "
-            "lists those that it has."
-        )
-    _check_age(signed_at, now=now)
+    claimed, secret, signed_at = _claim(request, secrets, now=now)
     expected = _signature(request, claimed, secret, signed_at=signed_at)
     if not hmac.compare_digest(expected, claimed.signature):
         raise InvalidSignature(
@@ -110,6 +111,22 @@ def verify(request: SignedRequest, secrets: Mapping[str, str], *, now: datetime)
             "secret access key, and that nothing changes the request on its way."
         )
     return claimed.key_id
+
+
+def _claim(
+    request: SignedRequest, secrets: Mapping[str, str], *, now: datetime
+) -> tuple[_Authorization, str, datetime]:
+    """Give what a request claims, with the secret that would prove it, and when it was signed."""
+    claimed = _authorization(request)
+    signed_at = _signed_at(request, claimed)
+    secret = secrets.get(claimed.key_id)
+    if secret is None:
+        raise UnknownAccessKey(
+            f"This site has no access key {claimed.key_id[:64]!r}: [access_keys] of its "
+            "configuration lists those that it has."
+        )
+    _check_age(signed_at, now=now)
+    return claimed, secret, signed_at
 
 
 def _authorization(request: SignedRequest) -> _Authorization:

@@ -157,6 +157,19 @@ async def test_a_long_body_is_read_beside_other_calls(app: Any) -> None:
     assert json.loads(answer.body)["__type"] == "ValidationException"
 
 
+async def test_nothing_is_read_for_those_who_name_no_key_of_the_site(
+    operations: Operations,
+) -> None:
+    guarded = AwsJsonFront(
+        operations=cast("TuningOperations", operations),
+        access_keys={"AKIDLAB": "a-secret-of-the-lab"},
+        clock=lambda: datetime.now(UTC),
+    ).app()
+    async with asyncio.timeout(5):
+        answer = await post(guarded, [])  # whose body never comes
+    assert json.loads(answer.body)["__type"] == "MissingAuthenticationTokenException"
+
+
 async def test_a_caller_that_leaves_in_the_midst_of_its_body_leaves_nothing_behind(
     operations: Operations, app: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,7 @@ from tunesmith_server.domain.errors import (
     TunesmithError,
     UnknownAccessKey,
 )
-from tunesmith_server.http.sigv4 import MAX_SKEW, SignedRequest, verify
+from tunesmith_server.http.sigv4 import MAX_SKEW, SignedRequest, check_claim, verify
 
 KEY_ID: Final = "AKIDLAB"
 SECRET: Final = "a8Kd0/tunesmith+of-the-lab"  # noqa: S105 - nothing is behind it
@@ -190,6 +190,15 @@ def test_a_signature_that_leaves_something_out_is_refused(
 ) -> None:
     request, now = signed()
     assert isinstance(refused(change(request), now), IncompleteSignature)
+
+
+def test_a_claim_is_checked_before_there_is_a_body() -> None:
+    request, now = signed(b"whatever it will be")
+    check_claim(replace(request, body=b""), SECRETS, now=now)
+    with pytest.raises(UnknownAccessKey):
+        check_claim(replace(request, body=b""), {}, now=now)
+    with pytest.raises(InvalidSignature):
+        check_claim(replace(request, body=b""), SECRETS, now=now + timedelta(days=1))
 
 
 def test_two_signatures_are_none() -> None:
