@@ -24,6 +24,9 @@ from tunesmith.errors import TunesmithError
 from tunesmith_server.cli.outcome import GRPC_VERBOSITY, Refusal
 from tunesmith_server.cli.serve import DATA_DIR_IN_USE
 
+#: Where it listens, whatever the site configuration says: for this command alone.
+LISTENS_AT: Final = "127.0.0.1:0"
+
 _READY: Final = "ready "
 _START_S: Final = 60.0
 _STOP_S: Final = 30.0
@@ -104,7 +107,7 @@ def _start(
     *, config: Path | None, data_dir: Path, log: Path
 ) -> tuple[subprocess.Popen[str], dict[str, str]]:
     command = [sys.executable, "-m", "tunesmith_server.cli", "serve"]
-    command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    command += ["--grpc", LISTENS_AT, "--http", LISTENS_AT]
     command += ["--until-stdin-closes", "--data-dir", str(data_dir)]
     if config is not None:
         command += ["--config", str(config)]
