@@ -150,7 +150,7 @@ class AwsJsonFront:
         if named is None or not is_loopback(named):
             raise AccessDenied(
                 f"This server has no access keys, and so answers to loopback names alone, such as "
-                f"127.0.0.1 and localhost, not to {named!r}. Add an [access_keys.NAME] to its "
+                f"127.0.0.1 and localhost, not to {(named or '')[:100]!r}. Add an [access_keys.NAME] to its "
                 "configuration to be reached by another name."
             )
 
