@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ from botocore.exceptions import ClientError, WaiterError
 from tests.e2e.aws import KEY_ID, SECRET, SITE, sagemaker, tuning_job
 from tests.e2e.harness import ServerProcess
 from tests.e2e.jobs import ENDLESS, PYTHON, QUADRATIC
+from tests.project.repository import ROOT
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,6 +57,16 @@ def tuned(client: Any, folder: Path) -> dict[str, Any]:
     """Give the description of a tuning job that has completed."""
     client.create_hyper_parameter_tuning_job(**tuning_job("Tuned-1", folder / "models"))
     return wait_for_end(client, "Tuned-1")
+
+
+def environment(server: ServerProcess) -> dict[str, str]:
+    """Give the variables that point a script's clients at a server."""
+    return {
+        "AWS_ENDPOINT_URL_SAGEMAKER": f"http://{server.http}",
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
 
 
 def wait_for_end(client: Any, name: str) -> dict[str, Any]:
@@ -374,16 +386,31 @@ def test_a_script_needs_nothing_but_an_environment_variable(
     )
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={
-            "PATH": os.environ["PATH"],
-            "AWS_ENDPOINT_URL_SAGEMAKER": f"http://{site.http}",
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        },
+        env={"PATH": os.environ["PATH"], **environment(site)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
+def test_the_example_runs_as_it_is(tmp_path: Path) -> None:
+    train = ROOT / "examples" / "digits" / "train.py"
+    config = tmp_path / "tunesmith.toml"
+    command = json.dumps([sys.executable, str(train)])
+    config.write_text(f"[algorithms.digits]\ncommand = {command}\n", encoding="utf-8")
+    with contextlib.closing(ServerProcess(tmp_path / "data", config=config)) as server:
+        done = subprocess.run(
+            [sys.executable, "examples/boto3/tune.py", "--training-jobs", "2"],
+            env={**os.environ, **environment(server.start())},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "Completed: 2 completed" in done.stdout
+    assert "validation:accuracy" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("/output/model.tar.gz")
