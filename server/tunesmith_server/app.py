@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from tunesmith.v1 import (
     tuning_service_pb2,
     tuning_service_pb2_grpc,
 )
+from tunesmith_server.domain.addresses import Address
 from tunesmith_server.domain.validation import warm_up
 from tunesmith_server.engine.assignments import Assigner
 from tunesmith_server.engine.callers import Callers
@@ -36,8 +38,11 @@ from tunesmith_server.engine.fleet import Fleet
 from tunesmith_server.engine.jobs import Jobs
 from tunesmith_server.engine.leases import Leases
 from tunesmith_server.engine.watch import Watch
+from tunesmith_server.http.front import AwsJsonFront
+from tunesmith_server.http.serving import serving
+from tunesmith_server.operations.messages import Messages
+from tunesmith_server.operations.tuning import TuningOperations
 from tunesmith_server.services.interceptors import ErrorInterceptor
-from tunesmith_server.services.messages import Messages
 from tunesmith_server.services.runner import RunnerService
 from tunesmith_server.services.suggestion import SuggestionService
 from tunesmith_server.services.tuning import TuningService
@@ -66,8 +71,21 @@ _SERVICES: Final = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Say where a server serves, each with the port that was bound.
+
+    Attributes:
+        grpc: ``HOST:PORT``.
+        http: ``HOST:PORT``.
+    """
+
+    grpc: str
+    http: str
+
+
 async def run_server(
-    settings: ServerSettings, *, stop: asyncio.Event, on_ready: Callable[[str], None]
+    settings: ServerSettings, *, stop: asyncio.Event, on_ready: Callable[[Served], None]
 ) -> None:
     """Serve until ``stop`` is set, then stop in good order.
 
@@ -75,10 +93,10 @@ async def run_server(
         settings: What to serve and where.
         stop: Ends the server: the embedded runner gives its trials back, calls end, the store
             is closed.
-        on_ready: Called with ``HOST:PORT`` once calls are answered.
+        on_ready: Called once calls are answered.
 
     Raises:
-        SettingsError: The address can't be listened on.
+        SettingsError: An address can't be listened on.
         StoreInUse: Another server uses the data directory.
     """
     _make_private(settings.data_dir)
@@ -109,8 +127,17 @@ async def run_server(
             await running.enter_async_context(_task(jobs.run(recovered)))
             await recovered.wait()
             callers = Callers(jobs=jobs, leases=leases, store=store)
+            operations = TuningOperations(
+                jobs=jobs,
+                store=store,
+                messages=Messages(account=settings.account, site=settings.site),
+                site=settings.site,
+                clock=_now,
+                draw_seed=_draw_seed,
+            )
             server = _build(
                 settings,
+                operations=operations,
                 store=store,
                 fleet=fleet,
                 fan_out=fan_out,
@@ -118,7 +145,11 @@ async def run_server(
                 callers=callers,
                 compute=compute,
             )
+            front = AwsJsonFront(
+                operations=operations, access_keys=settings.access_keys, clock=_now
+            )
             address = await running.enter_async_context(_serving(server, settings.grpc))
+            http = await running.enter_async_context(_serving_http(front, settings.http))
             if settings.runner:
                 address_file = settings.data_dir / "server-address"
                 _write_address(address_file, address)
@@ -131,7 +162,7 @@ async def run_server(
                 await running.enter_async_context(_task(runner.run()))
             # Last, so that nobody waits for the compiler: until it is warm there is much without.
             await running.enter_async_context(_task(compute.run()))
-            on_ready(address)
+            on_ready(Served(grpc=address, http=str(http)))
             await stop.wait()
             logger.info("stopping")
     finally:
@@ -141,6 +172,7 @@ async def run_server(
 def _build(
     settings: ServerSettings,
     *,
+    operations: TuningOperations,
     store: Store,
     fleet: Fleet,
     fan_out: FanOut,
@@ -158,14 +190,8 @@ def _build(
             ("grpc.max_metadata_size", _METADATA_BYTES),
         ],
     )
-    tuning = TuningService(
-        jobs=jobs,
-        store=store,
-        watch=Watch(store=store, fan_out=fan_out, is_open=jobs.is_open),
-        messages=Messages(account=settings.account, site=settings.site),
-        clock=_now,
-        draw_seed=_draw_seed,
-    )
+    watch = Watch(store=store, fan_out=fan_out, is_open=jobs.is_open)
+    tuning = TuningService(operations=operations, jobs=jobs, watch=watch)
     silence_s = 3 * settings.fleet.heartbeat.total_seconds()
     runner = RunnerService(fleet=fleet, jobs=jobs, silence_s=silence_s)
     tuning_service_pb2_grpc.add_TuningServiceServicer_to_server(tuning, server)
@@ -190,13 +216,31 @@ async def _serving(server: grpc.aio.Server, address: str) -> AsyncIterator[str]:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise SettingsError(f"{address} can't be listened on: it is in use, or not of this host.")
+        raise _not_listened(address)
     await server.start()
     host = address.rpartition(":")[0]
     try:
         yield f"{host}:{port}"
     finally:
         await server.stop(_SHUTDOWN_GRACE_S)
+
+
+@contextlib.asynccontextmanager
+async def _serving_http(front: AwsJsonFront, address: Address) -> AsyncIterator[Address]:
+    """Listen and serve within the block; gives the address with the port that was bound."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            bound = await stack.enter_async_context(serving(front.app(), address))
+        except OSError:
+            raise _not_listened(str(address)) from None
+        yield bound
+
+
+def _not_listened(address: str) -> SettingsError:
+    return SettingsError(
+        f"{address} can't be listened on: it is in use, or not of this host. Name another one, "
+        "with --grpc or --http, or in the site configuration."
+    )
 
 
 @contextlib.asynccontextmanager

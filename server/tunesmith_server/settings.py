@@ -7,20 +7,18 @@ the address can be used is found out by the server when it starts.
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast, get_args
+from typing import Annotated, Final, TypeAlias
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from tunesmith_server.domain.addresses import Address, guess_address, parse_address
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import (
@@ -31,24 +29,16 @@ from tunesmith_server.domain.site import (
     algorithm_name_fault,
     metric_regex_fault,
 )
-from tunesmith_server.domain.validation.wording import excerpt
 from tunesmith_server.engine.fleet import FleetSettings
 from tunesmith_server.hyperparameter_settings import HyperparameterSection, repeated_name
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from tunesmith_server.settings_problems import path_of, problem, shown
 
 DEFAULT_GRPC: Final = "127.0.0.1:7070"
+DEFAULT_HTTP: Final = "127.0.0.1:7071"
 
 _GIB: Final = 2**30
 _MOST: Final = 2**31 - 1  # what the protocol's counts can hold
 _YEAR_S: Final = 31_536_000
-_LAST_PORT: Final = 65_535
-_DEFAULT_PORT: Final = 7070
-_ADDRESS: Final = re.compile(
-    r"(\[(?P<v6>[^\[\]]*:[^\[\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})"
-)
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SettingsError(Exception):
@@ -74,41 +64,31 @@ def _checked(fault: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _address_fault(address: str) -> str | None:
+def _grpc_fault(address: str) -> str | None:
     """Refuse what is no HOST:PORT, or can be reached from other hosts."""
-    found = _parsed(address)
+    found = parse_address(address)
     if found is None:
-        return f"write {_completed(address)}"
-    if not _is_loopback(found["v6"] or found["host"]):
+        return f"write {_completed(address, DEFAULT_GRPC)}"
+    if not found.is_loopback:
         return (
             "this release listens on loopback addresses only, because it has neither TLS nor "
-            f"tokens yet; write 127.0.0.1, localhost or [::1] before :{found['port']}"
+            f"tokens yet; write 127.0.0.1, localhost or [::1] before :{found.port}"
         )
     return None
 
 
-def _parsed(address: str) -> re.Match[str] | None:
-    found = _ADDRESS.fullmatch(address)
-    return found if found and int(found["port"]) <= _LAST_PORT else None
+def _http_fault(address: str) -> str | None:
+    """Refuse what is no HOST:PORT. Whether others may reach it is decided with the access keys."""
+    found = parse_address(address)
+    if found is None:
+        return f"write {_completed(address, DEFAULT_HTTP)}"
+    return None if found.host else f"write a host before :{found.port}, such as 127.0.0.1"
 
 
-def _completed(address: str) -> str:
+def _completed(address: str, default: str) -> str:
     """Guess the HOST:PORT that was meant."""
-    before, _, after = address.rpartition(":")
-    for given, port in ((address, _DEFAULT_PORT), (before, after)):
-        host = given.strip("[]")
-        if _is_loopback(host):
-            written = f"[{host}]" if ":" in host else host
-            guess = f"{written}:{port}"
-            return guess if _parsed(guess) else f"{written}:{_DEFAULT_PORT}"
-    return f"HOST:PORT, such as {DEFAULT_GRPC}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    port = int(default.rpartition(":")[2])
+    return guess_address(address, port=port) or f"HOST:PORT, such as {default}"
 
 
 def _text_fault(text: str) -> str | None:
@@ -132,10 +112,11 @@ def _regex_fault(regex: str) -> str | None:
 
 def _named_once(sections: list[HyperparameterSection]) -> list[HyperparameterSection]:
     if (name := repeated_name(sections)) is not None:
-        raise ValueError(f"name each hyperparameter once: {_shown(name)} is there twice")
+        raise ValueError(f"name each hyperparameter once: {shown(name)} is there twice")
     return sections
 
 
+_KEY_FORM: Final = "16 to 128 letters, digits and punctuation marks, without spaces"
 _Text: TypeAlias = Annotated[str, _checked(_text_fault)]
 _Count: TypeAlias = Annotated[int, Field(ge=1, le=_MOST)]
 _Seconds: TypeAlias = Annotated[float, Field(gt=0, le=_YEAR_S)]
@@ -148,11 +129,18 @@ class _Section(BaseModel):
 class ServerSection(_Section):
     """``[server]``: where the server listens and keeps its data."""
 
-    grpc: Annotated[str, _checked(_address_fault)] = DEFAULT_GRPC
+    grpc: Annotated[str, _checked(_grpc_fault)] = DEFAULT_GRPC
+    http: Annotated[str, _checked(_http_fault)] = DEFAULT_HTTP
     data_dir: _Text | None = None
     runner: bool = True
-    allow_inline_commands: bool = True
+    allow_inline_commands: bool | None = None
     compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+class AccessKeySection(_Section):
+    """``[access_keys.NAME]``: who may call over HTTP from other hosts."""
+
+    secret_access_key: Annotated[str, _matches(r"[!-~]{16,128}", _KEY_FORM)]
 
 
 class AccountSection(_Section):
@@ -220,6 +208,10 @@ class SiteFile(_Section):
 
     server: ServerSection = ServerSection()
     account: AccountSection = AccountSection()
+    access_keys: dict[
+        Annotated[str, _matches(r"[A-Za-z0-9_]{3,128}", "3 to 128 letters, digits and _")],
+        AccessKeySection,
+    ] = {}
     limits: LimitsSection = LimitsSection()
     quotas: QuotasSection = QuotasSection()
     runners: RunnersSection = RunnersSection()
@@ -233,7 +225,10 @@ class ServerSettings:
     """Hold what the server is started with.
 
     Attributes:
-        grpc: ``HOST:PORT`` to listen on; port 0 picks a free one.
+        grpc: ``HOST:PORT`` to serve gRPC on; port 0 picks a free one.
+        http: The same for HTTP.
+        access_keys: Secrets of those who may call over HTTP, by access key id; none: nobody is
+            asked who they are, which a loopback address alone allows.
         data_dir: Where everything that must last is kept.
         runner: Whether an embedded runner is started.
         runner_slots: Its slots; None: as many as it has CPUs.
@@ -245,6 +240,8 @@ class ServerSettings:
     """
 
     grpc: str
+    http: Address
+    access_keys: Mapping[str, str] = field(repr=False)
     data_dir: Path
     runner: bool
     runner_slots: int | None
@@ -260,6 +257,7 @@ def load_settings(
     *,
     data_dir: Path | None = None,
     grpc: str | None = None,
+    http: str | None = None,
     runner: bool = True,
 ) -> ServerSettings:
     """Read the site configuration; what the command line says goes first.
@@ -268,28 +266,34 @@ def load_settings(
         config: The TOML file; None: all defaults.
         data_dir: Overrides ``[server] data_dir``.
         grpc: Overrides ``[server] grpc``.
+        http: Overrides ``[server] http``.
         runner: False overrides ``[server] runner``.
 
     Raises:
         SettingsError: The file can't be read, or a value in it is wrong; all wrong values are named.
     """
-    problems = []
-    if grpc is not None and (fault := _address_fault(grpc)) is not None:
-        problems.append(f"--grpc is {_shown(grpc)}; {fault}")
+    problems = [
+        f"--{option} is {shown(address)}; {fault}"
+        for option, address, find in (("grpc", grpc, _grpc_fault), ("http", http, _http_fault))
+        if address is not None and (fault := find(address)) is not None
+    ]
     file, wrong = _site_file({} if config is None else _read(config))
     problems += [f"{config}: {each}" for each in wrong]
     if file is None or problems:
         raise SettingsError(*problems)
+    http_address = _http_address(file, http)
     folder = Path.cwd() if config is None else config.resolve().parent
     default_dir = Path(platformdirs.user_data_dir("tunesmith", appauthor=False))
     chosen_dir = folder / (file.server.data_dir or default_dir)
     return ServerSettings(
         grpc=file.server.grpc if grpc is None else grpc,
+        http=http_address,
+        access_keys={name: key.secret_access_key for name, key in file.access_keys.items()},
         data_dir=(chosen_dir if data_dir is None else data_dir).resolve(),
         runner=runner and file.server.runner,
         runner_slots=file.runners.slots,
         account=Account(region=file.account.region, account_id=file.account.account_id),
-        site=_site(file, folder),
+        site=_site(file, folder, is_private=http_address.is_loopback),
         fleet=FleetSettings(
             lease=timedelta(seconds=file.runners.lease_s),
             heartbeat=timedelta(seconds=file.runners.heartbeat_s),
@@ -314,7 +318,10 @@ def _site_file(raw: Mapping[str, object]) -> tuple[SiteFile | None, list[str]]:
     try:
         return SiteFile.model_validate(raw), unregistered
     except ValidationError as error:
-        return None, [*map(_problem, error.errors(include_url=False)), *unregistered]
+        return None, [
+            *(problem(each, SiteFile) for each in error.errors(include_url=False)),
+            *unregistered,
+        ]
 
 
 def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
@@ -326,96 +333,39 @@ def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
     for image, section in images.items():
         name = section.get("algorithm") if isinstance(section, dict) else None
         if isinstance(name, str) and name not in algorithms:
-            setting = _path(("images", image, "algorithm"))
-            yield f"{setting} is {_shown(name)}; name an algorithm of this file: {known}"
+            setting = path_of(("images", image, "algorithm"))
+            yield f"{setting} is {shown(name)}; name an algorithm of this file: {known}"
 
 
-def _problem(item: ErrorDetails) -> str:
-    """Word one of pydantic's errors."""
-    kind, where = item["type"], item["loc"]
-    if kind == "extra_forbidden":
-        return _unknown(where)
-    if kind == "missing":
-        return f"{_path(where)} is missing"
-    facts = item.get("ctx", {})
-    if kind == "value_error":
-        right = str(facts["error"])
-    else:
-        right = _RIGHT.get(kind, item["msg"]).format_map(facts)
-    if where[-1] == _KEY:
-        return f"{_path(where[:-1])} has a name that it cannot have; {right}"
-    return f"{_path(where)} is {_shown(item['input'])}; {right}"
+def _http_address(file: SiteFile, option: str | None) -> Address:
+    """Give the address for HTTP, which others may reach only if it is known who they are.
+
+    Raises:
+        SettingsError: They may, and there are no access keys.
+    """
+    text = file.server.http if option is None else option
+    address = parse_address(text)
+    if address is None:  # it was checked
+        raise AssertionError(text)
+    if not address.is_loopback and not file.access_keys:
+        where = "server.http" if option is None else "--http"
+        raise SettingsError(
+            f"{where} is {shown(text)}, which other hosts can reach, and no access key says who "
+            "may call; add an [access_keys.NAME] with its secret_access_key to the site "
+            f"configuration, or write 127.0.0.1, localhost or [::1] before :{address.port}"
+        )
+    return address
 
 
-def _unknown(where: Sequence[str | int]) -> str:
-    known = list(_section_at(where[:-1]).model_fields)
-    similar = get_close_matches(str(where[-1]), known, n=1)
-    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}"
-    return f"unknown setting {_path(where)}; {hint}"
+def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
+    """Make the site.
 
-
-def _section_at(where: Sequence[str | int]) -> type[BaseModel]:
-    """Find the model of a table, along the tables and lists that it is in."""
-    found: object = SiteFile
-    for step in where:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            found = found.model_fields[str(step)].annotation
-        else:
-            found = get_args(found)[-1]
-    return cast("type[BaseModel]", found)
-
-
-def _path(where: Sequence[str | int]) -> str:
-    """Write where a setting is as TOML has it, e.g. ``images."a:1".algorithm``."""
-    text = ""
-    for step in where:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            name = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
-            text += f".{name}" if text else name
-    return text
-
-
-def _shown(value: object) -> str:
-    """Write a value as TOML has it, cut where it is long."""
-    match value:
-        case str():
-            return json.dumps(excerpt(value), ensure_ascii=False)
-        case dict():
-            return "a table"
-        case list():
-            return "a list" if value else "empty"
-        case _:
-            return excerpt(value)
-
-
-#: Where pydantic says that an error is about a table's name, not about what is in it.
-_KEY: Final = "[key]"
-
-#: What would be right, by the name that pydantic has for what is wrong.
-_RIGHT: Final[Mapping[str, str]] = {
-    "bool_type": "write true or false",
-    "string_type": "write a text, in quotes",
-    "int_type": "write a whole number",
-    "float_type": "write a number",
-    "list_type": "write a list, in square brackets",
-    "dict_type": "write a table",
-    "model_type": "write a table",
-    "finite_number": "write a finite number",
-    "greater_than": "write a number above {gt:.15g}",
-    "greater_than_equal": "write a number from {ge:.15g}",
-    "less_than_equal": "write a number up to {le:.15g}",
-    "too_short": "give it at least one word",
-    "string_too_short": "write at least {min_length} character",
-    "string_too_long": "write at most {max_length} characters",
-    "string_pattern_mismatch": "write it on one line",
-    "too_long": "list at most {max_length}",
-    "literal_error": "write {expected}",
-}
-
-
-def _site(file: SiteFile, folder: Path) -> Site:
+    Args:
+        file: Its configuration.
+        folder: Where relative paths begin.
+        is_private: Whether only this host reaches the server.
+    """
+    inline = file.server.allow_inline_commands
     own: Mapping[str, InstanceProfile] = {
         name: InstanceProfile(
             vcpus=section.vcpus, memory_bytes=int(section.memory_gib * _GIB), gpus=section.gpus
@@ -438,7 +388,8 @@ def _site(file: SiteFile, folder: Path) -> Site:
         },
         images={image: section.algorithm for image, section in file.images.items()},
         instance_types=own,
-        allow_inline_commands=file.server.allow_inline_commands,
+        # Who may call is not who may run whatever they like here, unless the site says so.
+        allow_inline_commands=is_private if inline is None else inline,
         max_training_jobs=file.limits.max_training_jobs,
         max_parallel_training_jobs=file.limits.max_parallel_training_jobs,
         quotas=Quotas(

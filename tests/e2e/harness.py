@@ -116,7 +116,16 @@ class ServerProcess(Process):
     ) -> None:
         self.data_dir = data_dir
         self.address = ""
-        words = ["serve", "--grpc", "127.0.0.1:0", "--data-dir", str(data_dir)]
+        self.http = ""
+        words = [
+            "serve",
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--data-dir",
+            str(data_dir),
+        ]
         if not runner:
             words.append("--no-runner")
         if config is not None:
@@ -134,7 +143,8 @@ class ServerProcess(Process):
         self.spawn()
         line = self.first_line()
         assert line.startswith("ready grpc="), f"{line!r}\n{self.log_text()}"
-        self.address = line.split()[1].removeprefix("grpc=")
+        addresses = dict(word.split("=", 1) for word in line.split()[1:])
+        self.address, self.http = addresses["grpc"], addresses["http"]
         return self
 
     def close_output(self) -> None:

@@ -239,6 +239,16 @@ def test_a_data_directory_that_cannot_be_used_is_refused_with_the_option_that_na
     assert "name another one with --data-dir DIR" in done.stderr
 
 
+def test_an_embedded_server_is_for_this_host_alone_whatever_the_configuration_says(
+    write_request: Callable[..., Path], data_dir: Path
+) -> None:
+    config = data_dir.with_name("open.toml")
+    config.write_text('[server]\nhttp = "192.0.2.1:7071"\n')
+    request = write_request(QUADRATIC, training_jobs=1)
+    done = run("tune", request, "--embedded", "--data-dir", data_dir, "--config", config)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_embedded_server_does_not_outlive_its_command(
     write_request: Callable[..., Path], data_dir: Path
 ) -> None:

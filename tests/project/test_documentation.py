@@ -27,7 +27,7 @@ from tunesmith_server.domain.hints import STATIC_NAMES, STATIC_PREFIXES
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.validation import validate_create
 from tunesmith_server.domain.validation.unserved import SCRIPT_MODE, UNSERVED
-from tunesmith_server.services.status import INTERNAL, TABLE
+from tunesmith_server.operations.error_table import INTERNAL, TABLE
 from tunesmith_server.settings import SiteFile, load_settings
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))

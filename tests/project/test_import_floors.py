@@ -75,4 +75,4 @@ def test_statuses_of_calls_are_chosen_in_one_table() -> None:
         for name in names_read(ast.parse(path.read_bytes()))
         if name.startswith("grpc.StatusCode")
     }
-    assert users == {"server/tunesmith_server/services/status.py"}
+    assert users == {"server/tunesmith_server/operations/error_table.py"}

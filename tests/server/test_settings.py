@@ -392,3 +392,71 @@ def test_a_hyperparameter_is_registered_once_and_with_a_known_type(config: Path)
     (told,) = problems(config, algorithm + table + 'type = "Text"\n')
     assert told.startswith('algorithms.a.hyperparameters[0].type is "Text"; write ')
     assert told.endswith("'Integer', 'Continuous', 'Categorical' or 'FreeText'")
+
+
+KEYS = """
+[access_keys.AKIDLAB]
+secret_access_key = "a8Kd0/tunesmith+of-the-lab"
+"""
+
+
+def test_an_address_for_http_that_others_reach_needs_an_access_key(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text('[server]\nhttp = "192.0.2.1:7071"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"server\.http is .* no access key says who may call"):
+        load_settings(config)
+    with pytest.raises(SettingsError, match="--http is"):
+        load_settings(http="[2001:db8::1]:0")
+    config.write_text(f'[server]\nhttp = "192.0.2.1:7071"\n{KEYS}', encoding="utf-8")
+    settings = load_settings(config)
+    assert str(settings.http) == "192.0.2.1:7071"
+    assert settings.access_keys == {"AKIDLAB": "a8Kd0/tunesmith+of-the-lab"}
+
+
+def test_command_lines_of_requests_are_off_where_others_may_call(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text(KEYS, encoding="utf-8")
+    assert load_settings(config).site.allow_inline_commands
+    assert not load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
+    config.write_text(f"[server]\nallow_inline_commands = true\n{KEYS}", encoding="utf-8")
+    assert load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
+
+
+@pytest.mark.parametrize("secret", ['"short"', '"with a space in the midst"', "987", '["listed"]'])
+def test_a_wrong_secret_is_refused_and_not_shown(tmp_path: Path, secret: str) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text(f"[access_keys.AKID]\nsecret_access_key = {secret}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(config)
+    assert "access_keys.AKID.secret_access_key is wrong" in str(refused.value)
+    assert secret.strip('"[]') not in str(refused.value).replace("AKID", "")
+
+
+def test_a_secret_in_the_place_of_its_table_is_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text('[access_keys]\nAKIDLAB = "a8Kd0/tunesmith+of-the-lab"\n', encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(config)
+    assert "access_keys.AKIDLAB is wrong; write a table" in str(refused.value)
+    assert "a8Kd0" not in str(refused.value)
+
+
+def test_settings_that_are_logged_show_no_secret(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text(KEYS, encoding="utf-8")
+    assert "of-the-lab" not in repr(load_settings(config))
+
+
+@pytest.mark.parametrize(
+    ("address", "right"),
+    [
+        ("nonsense", "HOST:PORT"),
+        ("::1", "[::1]:7071"),
+        (":7071", "write a host"),
+        ("127.0.0.1", "127.0.0.1:7071"),
+    ],
+)
+def test_a_wrong_address_for_http_is_refused_with_a_right_one(address: str, right: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(http=address)
+    assert right in str(refused.value)

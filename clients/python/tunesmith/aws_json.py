@@ -5,7 +5,7 @@ do it: SageMaker spells enum values its own way, sends times as epoch seconds an
 64 bits as numbers. What each message type needs is worked out once and kept.
 
 It checks shape: names, JSON types, enum values, and what a message could not carry. Bounds,
-patterns and rules across members are the server's. Not for text: callers own ``json.loads``.
+patterns and rules across members are the server's. Text is ``aws_json_text``'s.
 
 Sources: SageMaker's service model in botocore 1.44.5; Smithy's AWS JSON 1.1 protocol for
 non-finite numbers, which are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
@@ -22,8 +22,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from tunesmith.aws_json_values import (
+    Finding,
     Findings,
     Key,
+    Misfit,
     Parse,
     Path,
     Render,
@@ -103,7 +105,7 @@ def from_aws(
         InvalidRequest: The JSON does not fit; every misfit is listed, by the path as written.
     """
     reading = read_aws(data, message_type, unknown=unknown)
-    if reading.violations:
+    if reading.findings:
         raise refusal(reading.violations, left_out=reading.left_out)
     return reading.message
 
@@ -114,13 +116,18 @@ class Reading(Generic[M]):
 
     Attributes:
         message: All that fits; what does not is absent, or the type's zero in a list.
-        violations: Every misfit, by the path as written; the first hundred.
+        findings: Every misfit; the first hundred.
         left_out: How many more there are.
     """
 
     message: M
-    violations: tuple[Violation, ...]
+    findings: tuple[Finding, ...]
     left_out: int
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Give every misfit in words, by the path as written."""
+        return tuple(finding.violation for finding in self.findings)
 
 
 def read_aws(
@@ -134,9 +141,7 @@ def read_aws(
     message = message_type()
     findings = Findings(ignore_unknown=unknown == "ignore")
     _reading_plan(message.DESCRIPTOR).read(message, data, None, findings)
-    return Reading(
-        message=message, violations=tuple(findings.violations), left_out=findings.left_out
-    )
+    return Reading(message=message, findings=tuple(findings.found), left_out=findings.left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +245,8 @@ class _ReadingPlan:
         for choice in self.choices:
             given = sorted(name for name in choice.intersection(data) if data[name] is not None)
             if len(given) > 1:
-                findings.add((path, given[1]), f"excludes {given[0]!r}; give only one of them")
+                excludes = f"excludes {given[0]!r}; give only one of them"
+                findings.add((path, given[1]), excludes, kind=Misfit.RULE)
 
 
 @cache

@@ -7,6 +7,7 @@ refusal. Not for whole messages.
 from __future__ import annotations
 
 import difflib
+import enum
 import math
 import re
 import struct
@@ -50,35 +51,82 @@ class Key:
     text: str
 
 
+class Misfit(enum.Enum):
+    """Say in what way something does not fit, for those who tell their callers in other words."""
+
+    SHAPE = "of the wrong JSON type, or nothing that a message can carry"
+    CONSTRAINT = "of the right type, and beyond a constraint of its member"
+    RULE = "a member that is unknown there, or excluded by another one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Hold one thing that does not fit.
+
+    Attributes:
+        steps: Where it is: members' names, indices and keys, from the outermost on.
+        kind: In what way.
+        sentence: For a constraint what follows "Member must", for others the whole sentence.
+        shown: For a constraint the value, cut where it is long.
+    """
+
+    steps: tuple[str | int | Key, ...]
+    kind: Misfit
+    sentence: str
+    shown: str = ""
+
+    @property
+    def path(self) -> str:
+        """Write where it is, as its user would."""
+        return _written(self.steps)
+
+    @property
+    def violation(self) -> Violation:
+        """Word it for those who wrote it."""
+        where = self.path
+        if self.kind is Misfit.CONSTRAINT:
+            message = (
+                f"Value '{self.shown}' at '{where}' failed to satisfy constraint: "
+                f"Member must {self.sentence}"
+            )
+        else:
+            message = self.sentence
+        return Violation(path=where, message=message)
+
+
 class Findings:
     """Collect what does not fit. The first hundred are kept; of the rest, the number."""
 
     def __init__(self, *, ignore_unknown: bool) -> None:
         self.ignore_unknown = ignore_unknown
-        self.violations: list[Violation] = []
+        self.found: list[Finding] = []
         self.left_out = 0
 
-    def add(self, path: Path, sentence: str) -> None:
+    def add(self, path: Path, sentence: str, *, kind: Misfit = Misfit.SHAPE) -> None:
         """Note that the member at a path is not what it should be."""
         where = written(path)
-        self._keep(where, f"'{where}' {sentence}" if where else f"The request {sentence}")
+        whole = f"'{where}' {sentence}" if where else f"The request {sentence}"
+        self._keep(Finding(steps=_steps(path), kind=kind, sentence=whole))
 
     def add_constraint(self, path: Path, value: object, constraint: str) -> None:
         """Note a value that breaks a constraint, in SageMaker's words."""
-        where = written(path)
         self._keep(
-            where,
-            f"Value '{_shown(value)}' at '{where}' failed to satisfy constraint: "
-            f"Member must {constraint}",
+            Finding(
+                steps=_steps(path),
+                kind=Misfit.CONSTRAINT,
+                sentence=constraint,
+                shown=_shown(value),
+            )
         )
 
     def add_unknown(self, path: Path, name: object, known: Collection[str]) -> None:
         """Note a member that is not known there, with the nearest one that is."""
-        self._keep(
-            written((path, str(name))),
+        sentence = (
             f"Unknown member '{_shown(name)}' at '{written(path) or 'the request'}': "
-            f"{_suggestion(str(name), known)}",
+            f"{_suggestion(str(name), known)}"
         )
+        steps = (*_steps(path), str(name))
+        self._keep(Finding(steps=steps, kind=Misfit.RULE, sentence=sentence))
 
     def is_list(self, value: object, path: Path, zero_rule: str | None) -> bool:
         """Tell whether a value is a list; note it if it is none, or empty against the rule."""
@@ -102,25 +150,36 @@ class Findings:
             return False
         return True
 
-    def _keep(self, path: str, message: str) -> None:
-        if len(self.violations) < _LISTED:
-            self.violations.append(Violation(path=path, message=message))
+    def _keep(self, finding: Finding) -> None:
+        if len(self.found) < _LISTED:
+            self.found.append(finding)
         else:
             self.left_out += 1
 
 
+def _steps(path: Path) -> tuple[str | int | Key, ...]:
+    steps: list[str | int | Key] = []
+    while path is not None:
+        path, step = path
+        steps.append(step)
+    return tuple(reversed(steps))
+
+
 def written(path: Path) -> str:
     """Write a path as its user would, e.g. ``Tags[2].Key`` or ``Environment['a b']``."""
+    return _written(_steps(path))
+
+
+def _written(steps: Iterable[str | int | Key]) -> str:
     parts: list[str] = []
-    while path is not None:
-        path, part = path
-        if isinstance(part, int):
-            parts.append(f"[{part}]")
-        elif isinstance(part, Key) and not _PLAIN_KEY.fullmatch(part.text):
-            parts.append(f"[{_shown(part.text)!r}]")
+    for step in steps:
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        elif isinstance(step, Key) and not _PLAIN_KEY.fullmatch(step.text):
+            parts.append(f"[{_shown(step.text)!r}]")
         else:
-            parts.append(f".{_shown(part.text if isinstance(part, Key) else part)}")
-    return "".join(reversed(parts)).removeprefix(".")
+            parts.append(f".{_shown(step.text if isinstance(step, Key) else step)}")
+    return "".join(parts).removeprefix(".")
 
 
 def json_kind(value: object) -> str:

@@ -24,7 +24,10 @@ from tunesmith.errors import TunesmithError
 from tunesmith_server.cli.outcome import GRPC_VERBOSITY, Refusal
 from tunesmith_server.cli.serve import DATA_DIR_IN_USE
 
-_READY: Final = "ready grpc="
+#: Where it listens, whatever the site configuration says: for this command alone.
+LISTENS_AT: Final = "127.0.0.1:0"
+
+_READY: Final = "ready "
 _START_S: Final = 60.0
 _STOP_S: Final = 30.0
 _LOG_LINES: Final = 15
@@ -35,12 +38,14 @@ class EmbeddedServer:
     """Point to a running child.
 
     Attributes:
-        address: Where it serves, ``HOST:PORT``.
+        address: Where it serves gRPC, ``HOST:PORT``.
+        http: Where it serves AWS clients, ``HOST:PORT``.
         log: The file that its log goes to.
         data_dir: Where it keeps its data.
     """
 
     address: str
+    http: str
     log: Path
     data_dir: Path
 
@@ -68,7 +73,7 @@ def embedded_server(
     kept = False
     try:
         try:
-            process, address = _start(config=config, data_dir=data_dir, log=log)
+            process, served = _start(config=config, data_dir=data_dir, log=log)
         except _InUse as error:
             if not may_move:
                 raise Refusal(f"the embedded server does not start: {error}") from None
@@ -77,10 +82,12 @@ def embedded_server(
                 f"{data_dir} is in use by another server; this job is kept in {folder}.", err=True
             )
             data_dir = folder
-            process, address = _start(config=config, data_dir=data_dir, log=log)
+            process, served = _start(config=config, data_dir=data_dir, log=log)
         patience_s = _STOP_S
         try:
-            yield EmbeddedServer(address=address, log=log, data_dir=data_dir)
+            yield EmbeddedServer(
+                address=served["grpc"], http=served["http"], log=log, data_dir=data_dir
+            )
         except TunesmithError:
             kept = True
             click.echo(f"The embedded server's log: {log}", err=True)
@@ -96,9 +103,12 @@ def embedded_server(
             shutil.rmtree(folder)
 
 
-def _start(*, config: Path | None, data_dir: Path, log: Path) -> tuple[subprocess.Popen[str], str]:
+def _start(
+    *, config: Path | None, data_dir: Path, log: Path
+) -> tuple[subprocess.Popen[str], dict[str, str]]:
     command = [sys.executable, "-m", "tunesmith_server.cli", "serve"]
-    command += ["--grpc", "127.0.0.1:0", "--until-stdin-closes", "--data-dir", str(data_dir)]
+    command += ["--grpc", LISTENS_AT, "--http", LISTENS_AT]
+    command += ["--until-stdin-closes", "--data-dir", str(data_dir)]
     if config is not None:
         command += ["--config", str(config)]
     with log.open("ab") as errors:
@@ -113,7 +123,7 @@ def _start(*, config: Path | None, data_dir: Path, log: Path) -> tuple[subproces
             start_new_session=True,
         )
     try:
-        return process, _address(process, log)
+        return process, _served(process, log)
     except BaseException:
         _stop(process, patience_s=_STOP_S)
         raise
@@ -131,7 +141,8 @@ def _environment() -> dict[str, str]:
     return {**inherited, "PATH": os.pathsep.join(path)}
 
 
-def _address(process: subprocess.Popen[str], log: Path) -> str:
+def _served(process: subprocess.Popen[str], log: Path) -> dict[str, str]:
+    """Wait until the child serves, and read where: ``grpc=HOST:PORT http=HOST:PORT``."""
     output = process.stdout
     if output is None:  # it is a pipe
         raise AssertionError
@@ -144,7 +155,7 @@ def _address(process: subprocess.Popen[str], log: Path) -> str:
         patience.cancel()
     if line.startswith(_READY):
         threading.Thread(target=_drain, args=(output,), daemon=True).start()
-        return line.removeprefix(_READY).split()[0]
+        return dict(word.split("=", 1) for word in line.removeprefix(_READY).split())
     status = process.wait()
     last_words = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
     if status == DATA_DIR_IN_USE:

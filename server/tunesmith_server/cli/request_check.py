@@ -18,7 +18,7 @@ from tunesmith_server.domain.autotune import with_choices
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.site import Site
 from tunesmith_server.domain.validation import validate_create
-from tunesmith_server.services.interceptors import MAX_REQUEST_BYTES
+from tunesmith_server.operations.limits import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

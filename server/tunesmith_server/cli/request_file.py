@@ -6,7 +6,6 @@ its version 1.2, in which ``Off`` and ``2026-11-24`` are strings.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any, Final
 
 import yaml
 
+from tunesmith.aws_json_text import JsonTextError, load_json, whole_number, without_repetition
 from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.cli.wording import size
-from tunesmith_server.services.interceptors import MAX_REQUEST_BYTES
+from tunesmith_server.operations.limits import MAX_REQUEST_BYTES
 
 # Written out, a request takes more room than on its way to the server.
 _MAX_BYTES: Final = 4 * MAX_REQUEST_BYTES
-
-#: More than any number has that a request can carry; Python reads as many, however it is set up.
-_MAX_DIGITS: Final = 640
 
 
 def read_request(path: Path) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def read_request(path: Path) -> dict[str, Any]:
         raise Refusal(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    except (_RepeatedKey, _LongNumber) as error:
+    except JsonTextError as error:
         raise Refusal(f"{path}: {error}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise Refusal(f"{path} is neither JSON nor YAML: {error}") from None
@@ -70,34 +67,7 @@ def _parse_json(text: str) -> object:
     # A file of another suffix may be either; what begins like an object is JSON.
     if text.lstrip()[:1] != "{":
         return _parse_yaml(text)
-    return json.loads(text, object_pairs_hook=_without_repetition, parse_int=_whole_number)
-
-
-class _RepeatedKey(Exception):
-    """Say that a key comes twice, of which JSON and YAML would keep one in silence."""
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _RepeatedKey(f"the key {twice!r} comes twice in one object")
-    return found
-
-
-class _LongNumber(Exception):
-    """Say that a whole number is too long to be read."""
-
-
-def _whole_number(text: str) -> int:
-    digits = len(text.lstrip("+-"))
-    if digits > _MAX_DIGITS:
-        raise _LongNumber(
-            f"the whole number {text[:20]}… has {digits} digits; at most {_MAX_DIGITS} are read, "
-            "which no member of a request needs"
-        )
-    return int(text)
+    return load_json(text)
 
 
 def _parse_yaml(text: str) -> object:
@@ -111,12 +81,12 @@ class _Yaml12Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         pairs = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
-        _without_repetition([(str(key), value) for key, value in pairs])
+        without_repetition([(str(key), value) for key, value in pairs])
         return super().construct_mapping(node, deep=deep)
 
     def construct_whole_number(self, node: yaml.ScalarNode) -> int:
         """Read digits as decimal ones: those after a zero were octal before version 1.2."""
-        return _whole_number(self.construct_scalar(node))
+        return whole_number(self.construct_scalar(node))
 
 
 _Yaml12Loader.add_constructor("tag:yaml.org,2002:int", _Yaml12Loader.construct_whole_number)

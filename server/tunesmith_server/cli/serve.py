@@ -16,6 +16,7 @@ from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.engine.embedded_runner import GRPC_FORK_SUPPORT
 
 if TYPE_CHECKING:
+    from tunesmith_server.app import Served
     from tunesmith_server.settings import ServerSettings
 
 #: Tells ``tune``, which starts a server of its own, to choose another data directory.
@@ -60,7 +61,11 @@ class _DataDirInUse(Refusal):
     metavar="HOST:PORT",
     help="Where to serve gRPC; port 0 picks a free one. Default: 127.0.0.1:7070.",
 )
-@click.option("--http", metavar="HOST:PORT", help="Where to serve HTTP. Not served yet.")
+@click.option(
+    "--http",
+    metavar="HOST:PORT",
+    help="Where to serve AWS clients over HTTP; port 0 picks a free one. Default: 127.0.0.1:7071.",
+)
 @click.option(
     "--no-runner", is_flag=True, help="Run no trials here; runners connect by themselves."
 )
@@ -84,15 +89,15 @@ def serve(
 ) -> None:
     """Run the server, with a runner for this host's trials.
 
-    Prints one line `ready grpc=HOST:PORT` to standard output once it serves. SIGTERM or Ctrl-C
-    stops it cleanly.
+    Prints one line `ready grpc=HOST:PORT http=HOST:PORT` to standard output once it serves.
+    SIGTERM or Ctrl-C stops it cleanly.
     """
-    if http is not None:
-        raise Refusal("--http: the HTTP front is not served yet; leave the option out.")
     from tunesmith_server.settings import SettingsError, load_settings
 
     try:
-        settings = load_settings(config, data_dir=data_dir, grpc=grpc, runner=not no_runner)
+        settings = load_settings(
+            config, data_dir=data_dir, grpc=grpc, http=http, runner=not no_runner
+        )
     except SettingsError as error:
         raise Refusal(str(error)) from None
     make_data_dir(settings.data_dir)
@@ -161,8 +166,8 @@ def _stop_at_end(stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _announce(address: str) -> None:
-    sys.stdout.write(f"ready grpc={address}\n")
+def _announce(served: Served) -> None:
+    sys.stdout.write(f"ready grpc={served.grpc} http={served.http}\n")
     sys.stdout.flush()
 
 

@@ -172,10 +172,13 @@ def _site(place: _Place, reading: CreateReading) -> Site | None:
 
 
 def _settings(place: _Place) -> ServerSettings:
+    from tunesmith_server.cli.embedded import LISTENS_AT
     from tunesmith_server.settings import SettingsError, load_settings
 
     try:
-        return load_settings(place.site_file, data_dir=place.data_dir)
+        return load_settings(
+            place.site_file, data_dir=place.data_dir, grpc=LISTENS_AT, http=LISTENS_AT
+        )
     except SettingsError as error:
         raise Refusal(str(error)) from None
 

@@ -15,11 +15,17 @@
     ├── Conflict                somebody else's change or lease came first
     ├── AlreadyCompleted        the trial has ended, and stays as it ended
     ├── SequenceGap             a runner's report does not follow the last one
+    ├── UnknownOperation        no call of that name
+    ├── MissingSignature        the request is not signed, and it is not known who calls
+    ├── IncompleteSignature     the signature cannot be read, or leaves something out
+    ├── UnknownAccessKey        the site has no such access key
+    ├── InvalidSignature        the signature is another request's, another key's, or too old
+    ├── AccessDenied            the caller may not do this
     ├── NotServed               part of the contract whose implementation has not landed yet
     ├── Overloaded              too much is queued; wait and retry
     └── StoreUnavailable        the store could not make the change durable
 
-What each becomes on the wire is one table, in ``services/status.py``.
+What each becomes on the wire is one table, in ``operations/error_table.py``.
 """
 
 from __future__ import annotations
@@ -151,6 +157,30 @@ class SequenceGap(TunesmithError):
             f"Report {got} of {training_job_name} does not follow {stored}, the last durable one; "
             f"send {stored + 1} next."
         )
+
+
+class UnknownOperation(TunesmithError):
+    """Say that there is no call of that name, or that none is named. Check the name."""
+
+
+class MissingSignature(TunesmithError):
+    """Say that a request is not signed. Sign it with an access key of the site."""
+
+
+class IncompleteSignature(TunesmithError):
+    """Say that a signature cannot be read, or leaves something out. Mend the client."""
+
+
+class UnknownAccessKey(TunesmithError):
+    """Say that the site has no such access key. Check its id."""
+
+
+class InvalidSignature(TunesmithError):
+    """Say that a signature is not this request's under this key. Check the secret and the clock."""
+
+
+class AccessDenied(TunesmithError):
+    """Say that the caller may not do this. The message says what would be needed."""
 
 
 class NotServed(TunesmithError):

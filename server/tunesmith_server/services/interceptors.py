@@ -13,7 +13,9 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, NotServed, Violation
-from tunesmith_server.services.status import INTERNAL, rich_status, wire_error
+from tunesmith_server.operations.error_table import INTERNAL, wire_error
+from tunesmith_server.operations.limits import MAX_REQUEST_BYTES, MAX_REQUEST_ID
+from tunesmith_server.services.status import rich_status
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +29,6 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 #: Metadata key by which a caller says how many bytes of error details it takes.
 ERROR_BYTES_KEY: Final = "tunesmith-error-bytes"
-
-#: A request is at most so long; gRPC itself lets longer ones through, for a refusal in words.
-MAX_REQUEST_BYTES: Final = 4 * 2**20
 
 
 class _Malformed:
@@ -50,8 +49,8 @@ def request_id(context: Context) -> str | None:
         InvalidRequest: The key is longer than 128 characters.
     """
     value = _metadata(context, REQUEST_ID_KEY)
-    if value is not None and len(value) > 128:  # noqa: PLR2004 - the limit is stated in the message
-        message = f"Metadata {REQUEST_ID_KEY} must be at most 128 characters long."
+    if value is not None and len(value) > MAX_REQUEST_ID:
+        message = f"Metadata {REQUEST_ID_KEY} must be at most {MAX_REQUEST_ID} characters long."
         raise InvalidRequest((Violation(path="", message=message, rule="request_id"),))
     return value
 

@@ -1,86 +1,20 @@
-"""The error table: what each domain error becomes on the wire. Both fronts read it."""
+"""Errors as gRPC statuses: the table's code and reason, and details that fit gRPC's metadata."""
 
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tunesmith_server.domain import errors
+from tunesmith_server.operations.error_table import told, wire_error
 
 #: Domain of ``google.rpc.ErrorInfo``: whose reasons these are.
 ERROR_DOMAIN: Final = "tunesmith"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireError:
-    """Say what one class of errors becomes.
-
-    Attributes:
-        code: Canonical gRPC code.
-        http_status: Status of the AWS JSON front.
-        reason: SageMaker's error name: ``__type`` there, ``ErrorInfo.reason`` here.
-        retryable: The same call may succeed later, unchanged.
-    """
-
-    code: grpc.StatusCode
-    http_status: int
-    reason: str
-    retryable: bool = False
-
-
-_C = grpc.StatusCode
-_INVALID = WireError(code=_C.INVALID_ARGUMENT, http_status=400, reason="ValidationException")
-
-#: The most special class first is not needed: a class is looked up along its own ancestry.
-TABLE: Final[dict[type[errors.TunesmithError], WireError]] = {
-    errors.InvalidRequest: _INVALID,
-    errors.MalformedRequest: WireError(
-        code=_C.INVALID_ARGUMENT, http_status=400, reason="SerializationException"
-    ),
-    errors.ResourceNotFound: WireError(
-        code=_C.NOT_FOUND, http_status=400, reason="ResourceNotFound"
-    ),
-    # SageMaker answers an unknown training job with a ValidationException.
-    errors.TrainingJobNotFound: WireError(
-        code=_C.NOT_FOUND, http_status=400, reason="ValidationException"
-    ),
-    errors.ResourceInUse: WireError(
-        code=_C.ALREADY_EXISTS, http_status=400, reason="ResourceInUse"
-    ),
-    errors.ResourceLimitExceeded: WireError(
-        code=_C.RESOURCE_EXHAUSTED, http_status=400, reason="ResourceLimitExceeded"
-    ),
-    errors.InvalidState: WireError(
-        code=_C.FAILED_PRECONDITION, http_status=400, reason="ValidationException"
-    ),
-    # SageMaker names this error for DeleteTrainingJob; nothing exists already.
-    errors.TrainingJobInUse: WireError(
-        code=_C.FAILED_PRECONDITION, http_status=400, reason="ResourceInUse"
-    ),
-    errors.Conflict: WireError(code=_C.ABORTED, http_status=400, reason="ConflictException"),
-    errors.AlreadyCompleted: WireError(
-        code=_C.ALREADY_EXISTS, http_status=400, reason="ConflictException"
-    ),
-    errors.SequenceGap: WireError(
-        code=_C.OUT_OF_RANGE, http_status=400, reason="ValidationException"
-    ),
-    errors.NotServed: WireError(
-        code=_C.UNIMPLEMENTED, http_status=400, reason="ValidationException"
-    ),
-    errors.Overloaded: WireError(
-        code=_C.RESOURCE_EXHAUSTED, http_status=400, reason="ThrottlingException", retryable=True
-    ),
-    errors.StoreUnavailable: WireError(
-        code=_C.UNAVAILABLE, http_status=500, reason="InternalFailure", retryable=True
-    ),
-}
 
 #: Errors travel in gRPC's trailing metadata: the message, and all of the status once more in
 #: base64. Clients take 8 KiB by default and can say that they take more, up to a limit.
@@ -93,21 +27,6 @@ _VIOLATIONS_SHARE: Final = 0.3
 
 #: Characters that gRPC leaves as they are in a message.
 _UNESCAPED: Final = string.punctuation.replace("%", "") + " "
-
-#: Anything else is a bug, and callers learn nothing of it but the request's id.
-INTERNAL: Final = WireError(code=_C.INTERNAL, http_status=500, reason="InternalFailure")
-
-
-def wire_error(error: Exception) -> WireError:
-    """Look an error up in the table."""
-    if isinstance(error, errors.InvalidRequest) and all(
-        violation.unimplemented for violation in error.violations
-    ):
-        return TABLE[errors.NotServed]
-    for ancestor in type(error).__mro__:
-        if ancestor in TABLE:
-            return TABLE[ancestor]
-    return INTERNAL
 
 
 def rich_status(
@@ -122,8 +41,7 @@ def rich_status(
     """
     limit = min(max(error_bytes or 0, _DEFAULT_ERROR_BYTES), _MAX_ERROR_BYTES)
     wire = wire_error(error)
-    internal = wire is INTERNAL
-    message = f"Internal failure; request id {request_id}." if internal else str(error)
+    message = told(error, request_id=request_id)
     status = status_pb2.Status(
         code=wire.code.value[0], message=_short(message, int(limit * _MESSAGE_SHARE))
     )

@@ -15,9 +15,9 @@ from tunesmith_server.domain.validation import check_request
 from tunesmith_server.domain.views import TUNING_STATUS_VALUES
 from tunesmith_server.engine.callers import Callers, Lent
 from tunesmith_server.engine.consultations import Consultations
+from tunesmith_server.operations.error_table import wire_error
 from tunesmith_server.services.consultation import question_of, typed
 from tunesmith_server.services.interceptors import Context, logged_status, request_id
-from tunesmith_server.services.status import wire_error
 
 #: So many calls of one stream are under way; then it is read no further.
 _CALLS_PER_STREAM: Final = 1000

@@ -1,101 +1,26 @@
-"""TuningService: tuning jobs, their training jobs and tags, as SageMaker names them."""
+"""TuningService over gRPC: each call is the operation of its name; the watch is gRPC's alone."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator
 
-from tunesmith.v1 import event_pb2, tag_pb2, tuning_service_pb2_grpc
+from tunesmith.v1 import event_pb2, tuning_service_pb2_grpc
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
-from tunesmith_server.domain.errors import (
-    InvalidPagingToken,
-    ResourceNotFound,
-    TrainingJobNotFound,
-)
 from tunesmith_server.domain.validation import check_request
-from tunesmith_server.engine.coordinator import Clock
 from tunesmith_server.engine.jobs import Jobs
 from tunesmith_server.engine.watch import Watch
-from tunesmith_server.services import paging, queries
+from tunesmith_server.operations.tuning import TuningOperations
 from tunesmith_server.services.interceptors import Context, request_id
-from tunesmith_server.services.messages import Messages
-from tunesmith_server.store.store import Store
-
-#: A resource has at most so many tags.
-MAX_TAGS: Final = 50
 
 
 class TuningService(tuning_service_pb2_grpc.TuningServiceServicer):
     """Answer the calls of TuningService; the contract's comments say what each does."""
 
-    def __init__(
-        self,
-        *,
-        jobs: Jobs,
-        store: Store,
-        watch: Watch,
-        messages: Messages,
-        clock: Clock,
-        draw_seed: Callable[[], int],
-    ) -> None:
+    def __init__(self, *, operations: TuningOperations, jobs: Jobs, watch: Watch) -> None:
+        self._operations = operations
         self._jobs = jobs
-        self._store = store
         self._watch = watch
-        self._messages = messages
-        self._clock = clock
-        self._draw_seed = draw_seed
-
-    async def CreateHyperParameterTuningJob(
-        self, request: pb.CreateHyperParameterTuningJobRequest, context: Context
-    ) -> pb.CreateHyperParameterTuningJobResponse:
-        """Create a tuning job; it is durable when this returns."""
-        arn = await self._jobs.create(
-            request, seed=self._draw_seed(), request_id=request_id(context)
-        )
-        return pb.CreateHyperParameterTuningJobResponse(hyper_parameter_tuning_job_arn=arn)
-
-    async def DescribeHyperParameterTuningJob(
-        self, request: pb.DescribeHyperParameterTuningJobRequest, context: Context
-    ) -> pb.DescribeHyperParameterTuningJobResponse:
-        """Describe a tuning job."""
-        check_request(request)
-        stored = await self._jobs.read(request.hyper_parameter_tuning_job_name)
-        has_parents = stored.request.HasField("warm_start_config")
-        parents = await self._store.parents(stored.job.job_id) if has_parents else ()
-        return self._messages.tuning_job(stored, now=self._clock(), parents=parents)
-
-    async def ListHyperParameterTuningJobs(
-        self, request: pb.ListHyperParameterTuningJobsRequest, context: Context
-    ) -> pb.ListHyperParameterTuningJobsResponse:
-        """List tuning jobs, a page at a time."""
-        check_request(request)
-        query = queries.tuning_jobs(request)
-        if query is None:
-            return pb.ListHyperParameterTuningJobsResponse()
-        page = await self._store.list_jobs(query)
-        summaries = [self._messages.tuning_job_summary(stored) for stored in page.items]
-        return pb.ListHyperParameterTuningJobsResponse(
-            hyper_parameter_tuning_job_summaries=summaries,
-            next_token=paging.next_token(request, page.next),
-        )
-
-    async def StopHyperParameterTuningJob(
-        self, request: pb.StopHyperParameterTuningJobRequest, context: Context
-    ) -> pb.StopHyperParameterTuningJobResponse:
-        """Record the wish to stop a tuning job; its trials are told, and end, afterwards."""
-        check_request(request)
-        name = request.hyper_parameter_tuning_job_name
-        await self._jobs.stop(name, request_id=request_id(context))
-        return pb.StopHyperParameterTuningJobResponse()
-
-    async def DeleteHyperParameterTuningJob(
-        self, request: pb.DeleteHyperParameterTuningJobRequest, context: Context
-    ) -> pb.DeleteHyperParameterTuningJobResponse:
-        """Delete an ended tuning job; training jobs and artifacts stay."""
-        check_request(request)
-        await self._jobs.delete(request.hyper_parameter_tuning_job_name)
-        return pb.DeleteHyperParameterTuningJobResponse()
 
     async def WatchHyperParameterTuningJob(
         self, request: event_pb2.WatchHyperParameterTuningJobRequest, context: Context
@@ -111,92 +36,80 @@ class TuningService(tuning_service_pb2_grpc.TuningServiceServicer):
         ):
             yield event
 
+    async def CreateHyperParameterTuningJob(
+        self, request: pb.CreateHyperParameterTuningJobRequest, context: Context
+    ) -> pb.CreateHyperParameterTuningJobResponse:
+        """Create a tuning job; it is durable when this returns."""
+        return await self._operations.CreateHyperParameterTuningJob(request, request_id(context))
+
+    async def DescribeHyperParameterTuningJob(
+        self, request: pb.DescribeHyperParameterTuningJobRequest, context: Context
+    ) -> pb.DescribeHyperParameterTuningJobResponse:
+        """Describe a tuning job."""
+        return await self._operations.DescribeHyperParameterTuningJob(request, request_id(context))
+
+    async def ListHyperParameterTuningJobs(
+        self, request: pb.ListHyperParameterTuningJobsRequest, context: Context
+    ) -> pb.ListHyperParameterTuningJobsResponse:
+        """List tuning jobs, a page at a time."""
+        return await self._operations.ListHyperParameterTuningJobs(request, request_id(context))
+
+    async def StopHyperParameterTuningJob(
+        self, request: pb.StopHyperParameterTuningJobRequest, context: Context
+    ) -> pb.StopHyperParameterTuningJobResponse:
+        """Record the wish to stop a tuning job."""
+        return await self._operations.StopHyperParameterTuningJob(request, request_id(context))
+
+    async def DeleteHyperParameterTuningJob(
+        self, request: pb.DeleteHyperParameterTuningJobRequest, context: Context
+    ) -> pb.DeleteHyperParameterTuningJobResponse:
+        """Delete an ended tuning job."""
+        return await self._operations.DeleteHyperParameterTuningJob(request, request_id(context))
+
     async def ListTrainingJobsForHyperParameterTuningJob(
         self,
         request: training_pb.ListTrainingJobsForHyperParameterTuningJobRequest,
         context: Context,
     ) -> training_pb.ListTrainingJobsForHyperParameterTuningJobResponse:
         """List a tuning job's training jobs, a page at a time."""
-        check_request(request)
-        stored = await self._jobs.read(request.hyper_parameter_tuning_job_name)
-        query = queries.training_jobs_of(request, stored.job.job_id)
-        if query is None:
-            return training_pb.ListTrainingJobsForHyperParameterTuningJobResponse()
-        page = await self._store.list_trials(query)
-        summaries = [self._messages.training_job_of_tuning_job(item) for item in page.items]
-        return training_pb.ListTrainingJobsForHyperParameterTuningJobResponse(
-            training_job_summaries=summaries, next_token=paging.next_token(request, page.next)
+        return await self._operations.ListTrainingJobsForHyperParameterTuningJob(
+            request, request_id(context)
         )
 
     async def DescribeTrainingJob(
         self, request: training_pb.DescribeTrainingJobRequest, context: Context
     ) -> training_pb.DescribeTrainingJobResponse:
         """Describe a training job."""
-        check_request(request)
-        stored = await self._store.trial(request.training_job_name)
-        if stored is None:
-            raise TrainingJobNotFound(request.training_job_name)
-        return self._messages.training_job(stored)
+        return await self._operations.DescribeTrainingJob(request, request_id(context))
 
     async def ListTrainingJobs(
         self, request: training_pb.ListTrainingJobsRequest, context: Context
     ) -> training_pb.ListTrainingJobsResponse:
         """List training jobs of all tuning jobs, a page at a time."""
-        check_request(request)
-        query = queries.training_jobs(request)
-        if query is None:
-            return training_pb.ListTrainingJobsResponse()
-        page = await self._store.list_trials(query)
-        summaries = [self._messages.training_job_summary(stored) for stored in page.items]
-        return training_pb.ListTrainingJobsResponse(
-            training_job_summaries=summaries, next_token=paging.next_token(request, page.next)
-        )
+        return await self._operations.ListTrainingJobs(request, request_id(context))
 
     async def StopTrainingJob(
         self, request: training_pb.StopTrainingJobRequest, context: Context
     ) -> training_pb.StopTrainingJobResponse:
-        """Record the wish to stop a training job; its runner is told afterwards."""
-        check_request(request)
-        await self._jobs.stop_training_job(
-            request.training_job_name, request_id=request_id(context)
-        )
-        return training_pb.StopTrainingJobResponse()
+        """Record the wish to stop a training job."""
+        return await self._operations.StopTrainingJob(request, request_id(context))
 
     async def DeleteTrainingJob(
         self, request: training_pb.DeleteTrainingJobRequest, context: Context
     ) -> training_pb.DeleteTrainingJobResponse:
-        """Delete an ended training job; its artifacts and its tuning job stay."""
-        check_request(request)
-        await self._jobs.delete_training_job(
-            request.training_job_name, request_id=request_id(context)
-        )
-        return training_pb.DeleteTrainingJobResponse()
+        """Delete an ended training job."""
+        return await self._operations.DeleteTrainingJob(request, request_id(context))
 
     async def AddTags(self, request: pb.AddTagsRequest, context: Context) -> pb.AddTagsResponse:
         """Add tags to a resource, or overwrite them by key."""
-        check_request(request)
-        added = {tag.key: tag.value for tag in request.tags}
-        tags = await self._store.add_tags(request.resource_arn, added, limit=MAX_TAGS)
-        return pb.AddTagsResponse(
-            tags=[tag_pb2.Tag(key=key, value=value) for key, value in tags.items()]
-        )
+        return await self._operations.AddTags(request, request_id(context))
 
     async def ListTags(self, request: pb.ListTagsRequest, context: Context) -> pb.ListTagsResponse:
-        """List a resource's tags: at most 50, and so always one page."""
-        check_request(request)
-        if request.next_token:
-            raise InvalidPagingToken("a resource's tags fit one page, which has no next")
-        tags = await self._store.tags(request.resource_arn)
-        if tags is None:
-            raise ResourceNotFound(f"There is no resource {request.resource_arn}.")
-        return pb.ListTagsResponse(
-            tags=[tag_pb2.Tag(key=key, value=value) for key, value in tags.items()]
-        )
+        """List a resource's tags."""
+        return await self._operations.ListTags(request, request_id(context))
 
     async def DeleteTags(
         self, request: pb.DeleteTagsRequest, context: Context
     ) -> pb.DeleteTagsResponse:
-        """Remove tags from a resource; keys that it lacks are no error."""
-        check_request(request)
-        await self._store.delete_tags(request.resource_arn, request.tag_keys)
-        return pb.DeleteTagsResponse()
+        """Remove tags from a resource."""
+        return await self._operations.DeleteTags(request, request_id(context))

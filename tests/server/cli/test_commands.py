@@ -535,7 +535,8 @@ def test_check_metrics_refuses_what_re2_does_not_take() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("serve", "--http", "127.0.0.1:0"), "not served yet"),
+        (("serve", "--http", "0.0.0.0:7071"), "access key"),
+        (("serve", "--http", ":7071"), "write a host before :7071"),
         (("serve", "--grpc", "0.0.0.0:7070"), "loopback"),
         (("serve", "--grpc", "nonsense"), "HOST:PORT"),
         (("serve", "--config", "/nonexistent/t.toml"), "No such file"),

@@ -15,8 +15,8 @@ from grpc_status import rpc_status
 from tunesmith.v1 import event_pb2, tuning_service_pb2_grpc
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import ResourceNotFound
+from tunesmith_server.operations.limits import MAX_REQUEST_BYTES
 from tunesmith_server.services.interceptors import (
-    MAX_REQUEST_BYTES,
     Context,
     ErrorInterceptor,
     request_id,

@@ -16,7 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tunesmith.v1 import error_reason_pb2, options_pb2
 from tunesmith_server.domain import errors
-from tunesmith_server.services.status import INTERNAL, TABLE, rich_status, wire_error
+from tunesmith_server.operations.error_table import INTERNAL, TABLE, wire_error
+from tunesmith_server.services.status import rich_status
 
 Detail = TypeVar("Detail", bound=Message)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tunesmith.v1 import options_pb2 as tunesmith_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftunesmith/v1/error_reason.proto\x12\x0ctunesmith.v1\x1a\x1atunesmith/v1/options.proto*\xac\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12>\n!ERROR_REASON_VALIDATION_EXCEPTION\x10\x01\x1a\x17\x8a\xb5\x18\x13ValidationException\x12\x39\n\x1f\x45RROR_REASON_RESOURCE_NOT_FOUND\x10\x02\x1a\x14\x8a\xb5\x18\x10ResourceNotFound\x12\x33\n\x1c\x45RROR_REASON_RESOURCE_IN_USE\x10\x03\x1a\x11\x8a\xb5\x18\rResourceInUse\x12\x43\n$ERROR_REASON_RESOURCE_LIMIT_EXCEEDED\x10\x04\x1a\x19\x8a\xb5\x18\x15ResourceLimitExceeded\x12:\n\x1f\x45RROR_REASON_CONFLICT_EXCEPTION\x10\x05\x1a\x15\x8a\xb5\x18\x11\x43onflictException\x12>\n!ERROR_REASON_THROTTLING_EXCEPTION\x10\x06\x1a\x17\x8a\xb5\x18\x13ThrottlingException\x12\x43\n$ERROR_REASON_ACCESS_DENIED_EXCEPTION\x10\x07\x1a\x19\x8a\xb5\x18\x15\x41\x63\x63\x65ssDeniedException\x12\x36\n\x1d\x45RROR_REASON_INTERNAL_FAILURE\x10\x08\x1a\x13\x8a\xb5\x18\x0fInternalFailure\x12K\n(ERROR_REASON_UNKNOWN_OPERATION_EXCEPTION\x10\t\x1a\x1d\x8a\xb5\x18\x19UnknownOperationException\x12\x44\n$ERROR_REASON_SERIALIZATION_EXCEPTION\x10\n\x1a\x1a\x8a\xb5\x18\x16SerializationExceptionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftunesmith/v1/error_reason.proto\x12\x0ctunesmith.v1\x1a\x1atunesmith/v1/options.proto*\xff\x07\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12>\n!ERROR_REASON_VALIDATION_EXCEPTION\x10\x01\x1a\x17\x8a\xb5\x18\x13ValidationException\x12\x39\n\x1f\x45RROR_REASON_RESOURCE_NOT_FOUND\x10\x02\x1a\x14\x8a\xb5\x18\x10ResourceNotFound\x12\x33\n\x1c\x45RROR_REASON_RESOURCE_IN_USE\x10\x03\x1a\x11\x8a\xb5\x18\rResourceInUse\x12\x43\n$ERROR_REASON_RESOURCE_LIMIT_EXCEEDED\x10\x04\x1a\x19\x8a\xb5\x18\x15ResourceLimitExceeded\x12:\n\x1f\x45RROR_REASON_CONFLICT_EXCEPTION\x10\x05\x1a\x15\x8a\xb5\x18\x11\x43onflictException\x12>\n!ERROR_REASON_THROTTLING_EXCEPTION\x10\x06\x1a\x17\x8a\xb5\x18\x13ThrottlingException\x12\x43\n$ERROR_REASON_ACCESS_DENIED_EXCEPTION\x10\x07\x1a\x19\x8a\xb5\x18\x15\x41\x63\x63\x65ssDeniedException\x12\x36\n\x1d\x45RROR_REASON_INTERNAL_FAILURE\x10\x08\x1a\x13\x8a\xb5\x18\x0fInternalFailure\x12K\n(ERROR_REASON_UNKNOWN_OPERATION_EXCEPTION\x10\t\x1a\x1d\x8a\xb5\x18\x19UnknownOperationException\x12\x44\n$ERROR_REASON_SERIALIZATION_EXCEPTION\x10\n\x1a\x1a\x8a\xb5\x18\x16SerializationException\x12`\n3ERROR_REASON_MISSING_AUTHENTICATION_TOKEN_EXCEPTION\x10\x0b\x1a\'\x8a\xb5\x18#MissingAuthenticationTokenException\x12Q\n+ERROR_REASON_INCOMPLETE_SIGNATURE_EXCEPTION\x10\x0c\x1a \x8a\xb5\x18\x1cIncompleteSignatureException\x12O\n*ERROR_REASON_UNRECOGNIZED_CLIENT_EXCEPTION\x10\r\x1a\x1f\x8a\xb5\x18\x1bUnrecognizedClientException\x12K\n(ERROR_REASON_INVALID_SIGNATURE_EXCEPTION\x10\x0e\x1a\x1d\x8a\xb5\x18\x19InvalidSignatureExceptionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_OPERATION_EXCEPTION"]._serialized_options = b'\212\265\030\031UnknownOperationException'
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SERIALIZATION_EXCEPTION"]._loaded_options = None
   _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SERIALIZATION_EXCEPTION"]._serialized_options = b'\212\265\030\026SerializationException'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MISSING_AUTHENTICATION_TOKEN_EXCEPTION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MISSING_AUTHENTICATION_TOKEN_EXCEPTION"]._serialized_options = b'\212\265\030#MissingAuthenticationTokenException'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INCOMPLETE_SIGNATURE_EXCEPTION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INCOMPLETE_SIGNATURE_EXCEPTION"]._serialized_options = b'\212\265\030\034IncompleteSignatureException'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNRECOGNIZED_CLIENT_EXCEPTION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNRECOGNIZED_CLIENT_EXCEPTION"]._serialized_options = b'\212\265\030\033UnrecognizedClientException'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_SIGNATURE_EXCEPTION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_SIGNATURE_EXCEPTION"]._serialized_options = b'\212\265\030\031InvalidSignatureException'
   _globals['_ERRORREASON']._serialized_start=78
-  _globals['_ERRORREASON']._serialized_end=762
+  _globals['_ERRORREASON']._serialized_end=1101
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """There is no such operation (UNIMPLEMENTED). Check the operation's name."""
     ERROR_REASON_SERIALIZATION_EXCEPTION: _ErrorReason.ValueType  # 10
     """The request is no well-formed message (INVALID_ARGUMENT). Check the encoding."""
+    ERROR_REASON_MISSING_AUTHENTICATION_TOKEN_EXCEPTION: _ErrorReason.ValueType  # 11
+    """The request has no signature (UNAUTHENTICATED). Sign it with an access key of the site."""
+    ERROR_REASON_INCOMPLETE_SIGNATURE_EXCEPTION: _ErrorReason.ValueType  # 12
+    """The signature's header cannot be read, or leaves out what must be signed (UNAUTHENTICATED).
+    Mend the client.
+    """
+    ERROR_REASON_UNRECOGNIZED_CLIENT_EXCEPTION: _ErrorReason.ValueType  # 13
+    """The site has no such access key (UNAUTHENTICATED). Check the access key id."""
+    ERROR_REASON_INVALID_SIGNATURE_EXCEPTION: _ErrorReason.ValueType  # 14
+    """The signature is not that of this request under this key, or is too old (UNAUTHENTICATED).
+    Check the secret access key and the clock.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of SageMaker's error names, and the gRPC code that goes with each."""
@@ -88,4 +100,16 @@ ERROR_REASON_UNKNOWN_OPERATION_EXCEPTION: ErrorReason.ValueType  # 9
 """There is no such operation (UNIMPLEMENTED). Check the operation's name."""
 ERROR_REASON_SERIALIZATION_EXCEPTION: ErrorReason.ValueType  # 10
 """The request is no well-formed message (INVALID_ARGUMENT). Check the encoding."""
+ERROR_REASON_MISSING_AUTHENTICATION_TOKEN_EXCEPTION: ErrorReason.ValueType  # 11
+"""The request has no signature (UNAUTHENTICATED). Sign it with an access key of the site."""
+ERROR_REASON_INCOMPLETE_SIGNATURE_EXCEPTION: ErrorReason.ValueType  # 12
+"""The signature's header cannot be read, or leaves out what must be signed (UNAUTHENTICATED).
+Mend the client.
+"""
+ERROR_REASON_UNRECOGNIZED_CLIENT_EXCEPTION: ErrorReason.ValueType  # 13
+"""The site has no such access key (UNAUTHENTICATED). Check the access key id."""
+ERROR_REASON_INVALID_SIGNATURE_EXCEPTION: ErrorReason.ValueType  # 14
+"""The signature is not that of this request under this key, or is too old (UNAUTHENTICATED).
+Check the secret access key and the clock.
+"""
 global___ErrorReason = ErrorReason

@@ -11,7 +11,7 @@ from tunesmith.v1 import sorting_pb2, training_job_operations_pb2, training_job_
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.enum_names import sagemaker_name
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
-from tunesmith_server.services import paging
+from tunesmith_server.operations import paging
 from tunesmith_server.store.store import (
     JobQuery,
     JobSortKey,

@@ -25,10 +25,10 @@ _LATEST: Final = 2**63 - 1
 _FREE_MEMBERS = ("next_token", "max_results")
 
 
-def next_token(request: Message, position: Position | None) -> str:
-    """Write the token of the page after ``position``; empty when there is none."""
+def next_token(request: Message, position: Position | None) -> str | None:
+    """Write the token of the page after ``position``; None when there is no such page."""
     if position is None:
-        return ""
+        return None
     return _sealed([_digest(request), position.key, position.name, position.as_of])
 
 

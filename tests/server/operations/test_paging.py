@@ -13,7 +13,7 @@ from tunesmith.v1 import sorting_pb2
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import InvalidPagingToken
-from tunesmith_server.services import paging
+from tunesmith_server.operations import paging
 from tunesmith_server.store.store import Position
 
 REQUEST = pb.ListHyperParameterTuningJobsRequest(name_contains="digits", max_results=5)
@@ -35,8 +35,14 @@ def _unsealed(*parts: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
+def _issued(position: Position) -> str:
+    token = paging.next_token(REQUEST, position)
+    assert token is not None
+    return token
+
+
 def _digest() -> str:
-    token = paging.next_token(REQUEST, Position(key="k", name="n"))
+    token = _issued(Position(key="k", name="n"))
     digest: str = json.loads(base64.urlsafe_b64decode(token))[0]
     return digest
 
@@ -44,16 +50,16 @@ def _digest() -> str:
 @given(key=_KEYS, name=st.text(), as_of=st.none() | st.integers(0, 2**63 - 1))
 def test_a_position_comes_back_as_it_was(key: str | float, name: str, as_of: int | None) -> None:
     there = Position(key=key, name=name, as_of=as_of)
-    assert paging.position(REQUEST, paging.next_token(REQUEST, there)) == there
+    assert paging.position(REQUEST, _issued(there)) == there
 
 
 def test_the_last_page_has_no_token_and_no_token_is_the_first_page() -> None:
-    assert paging.next_token(REQUEST, None) == ""
+    assert paging.next_token(REQUEST, None) is None
     assert paging.position(REQUEST, "") is None
 
 
 def test_the_page_size_may_change_between_pages() -> None:
-    token = paging.next_token(REQUEST, Position(key="k", name="n"))
+    token = _issued(Position(key="k", name="n"))
     larger = pb.ListHyperParameterTuningJobsRequest(
         name_contains="digits", max_results=50, next_token=token
     )
@@ -74,7 +80,7 @@ def test_the_page_size_may_change_between_pages() -> None:
 def test_a_token_of_another_query_is_refused(
     other: pb.ListHyperParameterTuningJobsRequest | training_pb.ListTrainingJobsRequest,
 ) -> None:
-    token = paging.next_token(REQUEST, Position(key="k", name="n"))
+    token = _issued(Position(key="k", name="n"))
     with pytest.raises(InvalidPagingToken, match="other filters or another order"):
         paging.position(other, token)
 
@@ -102,7 +108,7 @@ def test_a_token_that_is_not_ours_is_refused(token: str) -> None:
 def test_a_token_in_which_one_bit_was_flipped_is_refused(
     position: Position, data: st.DataObject
 ) -> None:
-    raw = bytearray(base64.urlsafe_b64decode(paging.next_token(REQUEST, position)))
+    raw = bytearray(base64.urlsafe_b64decode(_issued(position)))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     try:
         found = paging.position(REQUEST, base64.urlsafe_b64encode(raw).decode())

@@ -14,7 +14,7 @@ from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.enum_names import sagemaker_name
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
-from tunesmith_server.services import paging, queries
+from tunesmith_server.operations import paging, queries
 from tunesmith_server.store.store import (
     JobQuery,
     JobSortKey,
@@ -53,7 +53,7 @@ def test_every_member_of_a_request_reaches_the_query() -> None:
     request.creation_time_before.FromDatetime(times[1])
     request.last_modified_time_after.FromDatetime(times[2])
     request.last_modified_time_before.FromDatetime(times[3])
-    request.next_token = paging.next_token(request, Position(key=1.5, name="n"))
+    request.next_token = paging.next_token(request, Position(key=1.5, name="n")) or ""
     assert queries.tuning_jobs(request) == JobQuery(
         sort_by=JobSortKey.CREATION_TIME,
         order=SortOrder.DESCENDING,

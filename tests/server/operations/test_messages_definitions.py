@@ -14,7 +14,7 @@ from tunesmith import to_aws
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.states import TuningJobStatus
-from tunesmith_server.services.messages import Messages
+from tunesmith_server.operations.messages import Messages
 from tunesmith_server.store.store import StoredJob, StoredTrial, TrialQuery
 
 METRICS = {"first": "loss", "second": "oob"}
