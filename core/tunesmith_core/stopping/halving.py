@@ -22,19 +22,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
+from tunesmith_core.stopping.rungs import ETA, Rungs
+
 FEWEST: Final = 2
 """With fewer values at a rung every trial goes on."""
-
-ETA: Final = 4.0
-"""One of so many goes on from a rung; 3, the usual number, was measured a little worse."""
-
-FIRST_RUNG: Final = 1 / 30
-"""Where the first rung lies, of the full resource, if nobody says. The first value or two of a trial
-were measured to mislead."""
 
 BRACKET_EVERY: Final = 16
 """One trial of so many is not judged at the first rung, in case first values mislead."""
@@ -91,7 +86,7 @@ class HalvingRule:
 
     Args:
         maximise: Larger values are better; else smaller ones.
-        min_resource: Where the first rung lies, at least 1; None: at `FIRST_RUNG`.
+        min_resource: Where the first rung lies, at least 1; None: as `Rungs` says.
         max_resource: The full resource of a trial that has none of its own, at least 1.
         eta: One of so many goes on, above 1.
 
@@ -109,30 +104,22 @@ class HalvingRule:
         max_resource: int,
         eta: float = ETA,
     ) -> None:
-        if min_resource is None:
-            min_resource = first_rung(max_resource)
-        if min_resource < 1 or max_resource < 1 or not eta > 1:
-            raise ValueError(
-                f"min_resource {min_resource} and max_resource {max_resource} must be at least 1, "
-                f"eta {eta:g} above 1"
-            )
+        self._ladder = Rungs(min_resource, max_resource, eta)
         self._sign = -1.0 if maximise else 1.0
         self._eta = eta
-        self._max_resource = max_resource
-        self._levels = rung_levels(min_resource, max_resource, eta)
         self._running: dict[Hashable, _Running] = {}
         # For each rung the values there, the best first.
-        self._rungs: list[list[float]] = [[] for _ in self._levels]
+        self._rungs: list[list[float]] = [[] for _ in self._ladder.levels]
 
     @property
     def levels(self) -> tuple[int, ...]:
         """Give the resource of each rung, rising, of a trial with ``max_resource``."""
-        return self._levels
+        return self._ladder.levels
 
     @property
     def rungs(self) -> int:
         """Give the number of rungs."""
-        return len(self._levels)
+        return len(self._ladder.levels)
 
     def begin(self, trial: Hashable, *, bracket: int = 0, full: int | None = None) -> None:
         """Take note of a trial before its first value.
@@ -143,8 +130,8 @@ class HalvingRule:
             full: Its own full resource, at least 1; None: ``max_resource``.
         """
         self.forget(trial)
-        full = full or self._max_resource
-        levels = own_levels(self._levels, full=full, max_resource=self._max_resource)
+        full = full or self._ladder.max_resource
+        levels = self._ladder.levels_of(full)
         self._running[trial] = _Running(levels=levels, full=full, bracket=bracket)
 
     def report(self, trial: Hashable, value: float, *, resource: int) -> Verdict | None:
@@ -222,30 +209,6 @@ class HalvingRule:
 def bracket_of(index: int) -> int:
     """Give the bracket of a trial by its launch index, from 1: one of so many has more time."""
     return 1 if index % BRACKET_EVERY == 0 else 0
-
-
-def first_rung(max_resource: int) -> int:
-    """Give the resource of the first rung where nobody says."""
-    return max(1, math.ceil(FIRST_RUNG * max_resource))
-
-
-def own_levels(levels: Sequence[int], *, full: int, max_resource: int) -> tuple[int, ...]:
-    """Give the resource of each rung of a trial whose full resource is not ``max_resource``."""
-    if full == max_resource:
-        return tuple(levels)  # the usual case, shared
-    # In whole numbers: a fraction of a float may lie a hair above the level that it means.
-    return tuple(max(1, -(-level * full // max_resource)) for level in levels)
-
-
-def rung_levels(min_resource: int, max_resource: int, eta: float) -> tuple[int, ...]:
-    """Give the resource of each rung, rising, below ``max_resource``."""
-    levels: list[int] = []
-    level = float(min_resource)
-    while round(level) < max_resource:
-        if not levels or round(level) > levels[-1]:
-            levels.append(round(level))
-        level *= eta
-    return tuple(levels)
 
 
 def _quantile(ascending: list[float], q: float) -> float:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Protocol, TypeAlias, TypeVar
 
-from tunesmith_core.stopping.halving import ETA, HalvingRule, Verdict, bracket_of
+from tunesmith_core.stopping.halving import HalvingRule, Verdict, bracket_of
 from tunesmith_core.stopping.median import BehindMedian, MedianRule
 from tunesmith_core.stopping.promotion import Pause, PromotionRule
+from tunesmith_core.stopping.rungs import ETA
 
 FellBehind: TypeAlias = Verdict | BehindMedian
 """Why a trial need not go on; ``str`` says it in words."""

@@ -11,7 +11,7 @@ reaches a rung does so without a pause: its place is as good as another's. And o
 new to be started, the best one of a rung goes on even where fewer than :math:`\eta` have been there:
 the paper's loop has no end, and here somebody has to reach the full resource.
 
-Rungs lie where those of the stopping variant lie (``halving.py``), and nobody is stopped at or above
+Rungs lie where those of the stopping variant lie (`rungs`), and nobody is stopped at or above
 the full resource but for going on beyond it.
 
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", Algorithm 2.
@@ -24,7 +24,8 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith_core.stopping.halving import ETA, Verdict, first_rung, own_levels, rung_levels
+from tunesmith_core.stopping.halving import Verdict
+from tunesmith_core.stopping.rungs import ETA, Rungs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class PromotionRule:
 
     Args:
         maximise: Larger values are better; else smaller ones.
-        min_resource: Where the first rung lies, at least 1; None: as in the stopping variant.
+        min_resource: Where the first rung lies, at least 1; None: as `Rungs` says.
         max_resource: The full resource of a trial that has none of its own, at least 1.
         eta: One of so many goes on, above 1.
 
@@ -108,21 +109,13 @@ class PromotionRule:
         max_resource: int,
         eta: float = ETA,
     ) -> None:
-        if min_resource is None:
-            min_resource = first_rung(max_resource)
-        if min_resource < 1 or max_resource < 1 or not eta > 1:
-            raise ValueError(
-                f"min_resource {min_resource} and max_resource {max_resource} must be at least 1, "
-                f"eta {eta:g} above 1"
-            )
+        self._ladder = Rungs(min_resource, max_resource, eta)
         self._sign = -1.0 if maximise else 1.0
         self._eta = eta
-        self._max_resource = max_resource
-        self._levels = rung_levels(min_resource, max_resource, eta)
         self._known: dict[Hashable, _Known] = {}
         # For each rung the scores there, the best first; and who waits there, in order of arrival.
-        self._rungs: list[list[float]] = [[] for _ in self._levels]
-        self._waiting: list[dict[Hashable, float]] = [{} for _ in self._levels]
+        self._rungs: list[list[float]] = [[] for _ in self._ladder.levels]
+        self._waiting: list[dict[Hashable, float]] = [{} for _ in self._ladder.levels]
 
     def begin(self, trial: Hashable, *, full: int | None = None) -> None:
         """Take note of a trial before its first value.
@@ -132,8 +125,8 @@ class PromotionRule:
             full: Its own full resource, at least 1; None: ``max_resource``.
         """
         self.forget(trial)
-        full = full or self._max_resource
-        levels = own_levels(self._levels, full=full, max_resource=self._max_resource)
+        full = full or self._ladder.max_resource
+        levels = self._ladder.levels_of(full)
         self._known[trial] = _Known(levels=levels, full=full)
 
     def report(self, trial: Hashable, value: float, *, resource: int) -> Pause | Verdict | None:
@@ -204,7 +197,7 @@ class PromotionRule:
         return list(self._promotable(ready, is_last=is_last))
 
     def _promotable(self, ready: Collection[Hashable], *, is_last: bool) -> Iterator[Candidate]:
-        for rung in reversed(range(len(self._levels))):
+        for rung in reversed(range(len(self._ladder.levels))):
             quota = self._quota(rung, is_last=is_last)
             if not quota:
                 continue

@@ -187,8 +187,8 @@ def _judges(
     Returns:
         The curves as they are judged, the judges, and the rule's numbers in words.
     """
-    from tunesmith_core.stopping.halving import ETA
     from tunesmith_core.stopping.judges import HalvingJudge, MedianJudge
+    from tunesmith_core.stopping.rungs import ETA
 
     definitions = list(dict.fromkeys(curve.definition for curve in curves))
     if terms.rule == _MEDIAN:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_core.space.ranges import SearchSpace
-from tunesmith_core.stopping.halving import ETA, first_rung, own_levels, rung_levels
+from tunesmith_core.stopping.rungs import Rungs
 from tunesmith_server.domain.completion import CompletionCriteria, Criterion, Goal
 from tunesmith_server.domain.frozen import replace
 from tunesmith_server.domain.history import Trace
@@ -91,11 +91,9 @@ class HalvingTerms:
     ) -> Trace:
         """Say how far a trial has come that has emitted values at steps, in order."""
         full = self.full_resource(parameters)
-        first = first_rung(self.max_resource) if self.min_resource is None else self.min_resource
-        levels = rung_levels(first, self.max_resource, ETA)
         reached = [
             next((value for step, value in zip(steps, values, strict=True) if step >= level), None)
-            for level in own_levels(levels, full=full, max_resource=self.max_resource)
+            for level in Rungs(self.min_resource, self.max_resource).levels_of(full)
         ]
         return Trace(
             rungs=tuple(value for value in reached if value is not None),
