@@ -173,6 +173,8 @@ def _curves(known: Sequence[float]) -> Iterator[Curve]:
             index=number,
             suggestion=Suggestion(parameters={}),
             status=TrainingJobStatus.COMPLETED,
+            lease_tokens=(1,) * RUNGS,
+            times=(NOW,) * RUNGS,
             steps=LEVELS,
             values=(value,) * RUNGS,
         )

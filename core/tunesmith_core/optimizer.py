@@ -304,6 +304,11 @@ class Optimizer:
         return self._unfinished.comparable(np.array(self._values))
 
     @property
+    def is_unfinished(self) -> bool:
+        """Tell whether it was told of trials that were stopped, or rest, and of no others."""
+        return 0 < self._unfinished.stopped == len(self._values)
+
+    @property
     def known(self) -> int:
         """Count the configurations that were asked for or told."""
         return len(self._known)

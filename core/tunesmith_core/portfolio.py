@@ -81,7 +81,9 @@ class Portfolio:
     def _choose(self, *, quasi_random: bool, growth: int | None) -> Choice:
         values = np.concatenate([each.values for each in self.optimizers.values()])
         known = {name: each.known for name, each in self.optimizers.items()}
-        by_turns = quasi_random or not np.isfinite(values).any()
+        # Trials that were stopped, or rest, don't say what a definition comes to.
+        can_compare = not any(each.is_unfinished for each in self.optimizers.values())
+        by_turns = quasi_random or not can_compare or not np.isfinite(values).any()
         for name in sorted(known, key=lambda name: known[name]):
             if by_turns or known[name] < START:
                 with contextlib.suppress(SpaceExhausted):

@@ -33,7 +33,7 @@ class Unfinished:
     def __init__(self) -> None:
         # Who reached each rung, by place among the results.
         self._rungs: list[dict[int, _Entry]] = []
-        self._has_stopped = False
+        self._stopped: set[int] = set()
 
     def put(self, place: int, values: Sequence[float], *, is_stopped: bool) -> None:
         """Take note of a result, in place of what was known of it.
@@ -50,7 +50,15 @@ class Unfinished:
             rung.pop(place, None)
         for number, (rung, value) in enumerate(zip(self._rungs, values, strict=False), start=1):
             rung[place] = _Entry(value, not is_stopped or number < len(values))
-        self._has_stopped |= is_stopped
+        if is_stopped:
+            self._stopped.add(place)
+        else:
+            self._stopped.discard(place)
+
+    @property
+    def stopped(self) -> int:
+        """Count the results of trials that did not come to their end."""
+        return len(self._stopped)
 
     def comparable(self, results: F64) -> F64:
         """Give results, minimised, with a handicap for each that was stopped.
@@ -63,7 +71,7 @@ class Unfinished:
 
         Cost: n operations for each rung.
         """
-        if not self._has_stopped:
+        if not self._stopped:
             return results
         comparable = results.copy()
         for rung in self._rungs:

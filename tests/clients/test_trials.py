@@ -123,3 +123,11 @@ async def test_a_block_that_raises_completes_its_trial_as_failed() -> None:
     async with trial():
         pass  # to be completed later
     assert [each.WhichOneof("result") for each in caller.completed] == ["failed", "value"]
+
+
+@pytest.mark.parametrize("step", [0, -1])
+async def test_steps_are_counted_from_one(step: int) -> None:
+    suggested = pb.SuggestedTrial(training_job_name="t", lease_token=3)
+    trial = AsyncJobTrial(FakeCaller().as_caller(), suggested, on_end=lambda: None)
+    with pytest.raises(ValueError, match=f"step is {step}; count what was spent from 1"):
+        await trial.report({"loss": 1.0}, step=step)

@@ -150,6 +150,29 @@ def test_a_definition_that_always_fails_has_its_first_trials_and_no_more() -> No
     assert min(value for _, value in history if value is not None) < 0.101
 
 
+def test_while_none_of_a_definitions_trials_has_come_to_an_end_they_take_turns() -> None:
+    both = Portfolio({name: Optimizer(SQUARE, seed=1) for name in ("ends", "rests")})
+    counts = Counter[str | None]()
+
+    def run(trials: int) -> None:
+        for _ in range(trials):
+            ((name, configuration),) = both.ask()
+            counts[name] += 1
+            value = bowl(configuration)
+            if name == "rests":
+                # It has done little so far, and looks bad.
+                value += 9.0
+                both.optimizers[name].tell(configuration, value, rungs=[value], is_stopped=True)
+            else:
+                both.optimizers[name].tell(configuration, value)
+
+    run(16)
+    assert counts == {"ends": 8, "rests": 8}
+    both.optimizers["rests"].tell({"x": 0.1, "y": 0.1}, 9.0)
+    run(4)
+    assert counts["rests"] == 8, "one that has ended can be compared"
+
+
 def test_when_all_fail_they_take_turns() -> None:
     objectives: dict[str | None, Objective] = dict.fromkeys("abc", lambda _: math.nan)
     history = spend(of(objectives), objectives, 30)

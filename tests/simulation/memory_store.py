@@ -84,6 +84,8 @@ class MemoryStore:
                     parameters=trial.parameters, definition_name=trial.definition_name
                 ),
                 status=trial.status,
+                lease_tokens=tuple(each.lease_token for each in own),
+                times=tuple(each.measured_at for each in own),
                 steps=tuple(each.step for each in own),
                 values=tuple(each.value for each in own),
             )

@@ -109,7 +109,10 @@ class AsyncJobTrial:
         Raises:
             AlreadyCompleted: The trial has ended.
             Conflict: The lease was lost; ask for another trial.
+            ValueError: The step is below 1.
         """
+        if step is not None and step < 1:
+            raise ValueError(f"step is {step}; count what was spent from 1")
         step = self._last_step + 1 if step is None else step
         await self._report(values, step=step)
         self._last_step = max(self._last_step, step)

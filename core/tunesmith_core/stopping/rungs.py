@@ -17,7 +17,8 @@ class Rungs:
     r"""Lay rungs at :math:`r_{min}\,\eta^k`, below the full resource.
 
     Args:
-        min_resource: Where the first rung lies, at least 1; None: at `FIRST_RUNG`.
+        min_resource: Where the first rung lies, at least 1, and below which no trial has one; None:
+            at `FIRST_RUNG`.
         max_resource: The full resource of a trial that has none of its own, at least 1.
         eta: One of so many goes on, above 1.
 
@@ -30,6 +31,8 @@ class Rungs:
     """
 
     def __init__(self, min_resource: int | None, max_resource: int, eta: float = ETA) -> None:
+        # Who gives a least resource means it of every trial, however short.
+        self._least = 1 if min_resource is None else min_resource
         if min_resource is None:
             min_resource = max(1, math.ceil(FIRST_RUNG * max_resource))
         if min_resource < 1 or max_resource < 1 or not eta > 1:
@@ -51,4 +54,6 @@ class Rungs:
         if full == self.max_resource:
             return self.levels  # the usual case, shared
         # In whole numbers: a fraction of a float may lie a hair above the level that it means.
-        return tuple(max(1, -(-level * full // self.max_resource)) for level in self.levels)
+        return tuple(
+            max(self._least, -(-level * full // self.max_resource)) for level in self.levels
+        )

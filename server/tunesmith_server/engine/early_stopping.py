@@ -10,6 +10,7 @@ any other.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
 
 from tunesmith_core.stopping.judges import (
     Finding,
@@ -47,15 +48,35 @@ class EarlyStopping:
         self._terms = {each.name: each.halving_terms for each in spec.definitions}
         # Which judge has a trial that has emitted something, and has not ended.
         self._judged: dict[str, Judge[Finding]] = {}
+        self._take_in(list(curves), paused)
+
+    def _take_in(self, curves: Sequence[Curve], paused: Collection[str]) -> None:
+        """Judge again what was judged before, in the order in which it was."""
+        reports = [
+            (time, curve, token, step, value)
+            for curve in curves
+            for time, token, step, value in zip(
+                curve.times, curve.lease_tokens, curve.steps, curve.values, strict=True
+            )
+        ]
+        tokens: dict[str, int] = {}
+        for _, curve, token, step, value in sorted(reports, key=itemgetter(0)):
+            name = curve.trial_name
+            if name not in tokens:
+                self._begin(name, curve.index, curve.suggestion)
+            elif tokens[name] != token:
+                # Only a new attempt goes on from a pause: what came on the way out told nothing.
+                self._resume(name)
+            tokens[name] = token
+            self._judged[name].report(name, value, step=step)
         for curve in curves:
-            judge = self._begin(curve.trial_name, curve.index, curve.suggestion)
-            for step, value in zip(curve.steps, curve.values, strict=True):
-                judge.report(curve.trial_name, value, step=step)
-                self._resume(curve.trial_name)
-            if curve.trial_name in paused and isinstance(judge, PromotionJudge):
-                judge.rule.pause(curve.trial_name)
+            name, judge = curve.trial_name, self._judged.get(curve.trial_name)
+            if name not in paused:
+                self._resume(name)
+            elif isinstance(judge, PromotionJudge):
+                judge.rule.pause(name)
             if curve.status.is_terminal:
-                self._end(curve.trial_name, curve.status)
+                self._end(name, curve.status)
 
     def promotable(self, state: JobState, *, is_last: bool) -> Sequence[str]:
         """Name the paused trials that may go on, in the order in which they should.

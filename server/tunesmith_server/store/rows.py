@@ -288,6 +288,8 @@ def curve(trial_name: str, found: Sequence[sqlite3.Row]) -> Curve:
             definition_name=first["definition_name"],
         ),
         status=TrainingJobStatus(first["status"]),
+        lease_tokens=tuple(row["lease_token"] for row in found),
+        times=tuple(to_time(row["measured_at"]) for row in found),
         steps=tuple(row["step"] for row in found),
         values=tuple(math.nan if row["value"] is None else row["value"] for row in found),
     )

@@ -127,6 +127,8 @@ class Curve:
         index: Its launch index, from 1.
         suggestion: What it was launched with.
         status: Where it is.
+        lease_tokens: Under which lease each value was reported: it changes with the attempt.
+        times: When each value was reported.
         steps: The step of each value.
         values: The values.
     """
@@ -135,6 +137,8 @@ class Curve:
     index: int
     suggestion: Suggestion
     status: TrainingJobStatus
+    lease_tokens: tuple[int, ...]
+    times: tuple[datetime, ...]
     steps: tuple[int, ...]
     values: tuple[float, ...]
 

@@ -72,15 +72,28 @@ def test_a_trial_of_a_higher_bracket_is_not_judged_at_the_first_rungs_but_counts
 
 
 def test_rungs_are_fractions_of_a_trials_own_schedule() -> None:
-    rule = HalvingRule(maximise=False, min_resource=10, max_resource=90, eta=3)  # 10 and 30
-    rule.begin("short", full=9)  # 1 and 3
-    rule.begin("long", full=90)
+    rule = HalvingRule(maximise=False, max_resource=300, eta=3)  # 10, 30 and so on
+    rule.begin("short", full=30)  # 1, 3 and so on
+    rule.begin("long", full=300)
     assert [rule.report("short", 1.0, resource=r) for r in (1, 2, 3)] == [None] * 3
     for resource in range(1, 10):
         assert rule.report("long", 2.0, resource=resource) is None
     verdict = rule.report("long", 2.0, resource=10)
     assert verdict is not None
     assert (verdict.rung, verdict.entries) == (1, 2)
+
+
+def test_no_schedule_is_so_short_that_the_least_resource_does_not_hold() -> None:
+    rule = HalvingRule(maximise=False, min_resource=10, max_resource=90, eta=3)  # 10 and 30
+    rule.begin("long", full=90)
+    for resource in range(1, 11):
+        assert rule.report("long", 1.0, resource=resource) is None
+    rule.begin("short", full=18)  # not 2 and 6
+    for resource in range(1, 10):
+        assert rule.report("short", 2.0, resource=resource) is None
+    assert rule.report("short", 2.0, resource=10) is not None
+    rule.begin("shortest", full=9)
+    assert [rule.report("shortest", 9.0, resource=r) for r in range(1, 10)] == [None] * 9
 
 
 def test_values_that_are_left_out_enter_the_rungs_that_were_passed() -> None:

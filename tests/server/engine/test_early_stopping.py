@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from tests.server.domain.job_specs import job_spec
@@ -87,12 +88,16 @@ def curve(
     status: TrainingJobStatus = TrainingJobStatus.COMPLETED,
     index: int = 1,
     parameters: Mapping[str, str] | None = None,
+    lease_tokens: Sequence[int] | None = None,
+    at_s: int = 0,
 ) -> Curve:
     return Curve(
         trial_name=name,
         index=index,
         suggestion=Suggestion(parameters=parameters or {}),
         status=status,
+        lease_tokens=tuple(lease_tokens or [1] * len(values)),
+        times=tuple(samples.NOW + timedelta(seconds=at_s + n) for n in range(len(values))),
         steps=tuple(range(1, len(values) + 1)),
         values=values,
     )
@@ -191,10 +196,10 @@ def test_one_trial_of_sixteen_is_not_judged_at_the_first_rung() -> None:
 
 
 def test_a_tuned_number_of_epochs_is_a_trials_own_resource() -> None:
-    spec = hyperband(most=90, least=30, schedule="epochs")
+    spec = hyperband(most=90, least=None, schedule="epochs")  # rungs at 3, 12 and 48
     known = [curve(name, *[1.0] * 30, parameters={"epochs": "90"}) for name in "ab"]
     stopping = EarlyStopping(spec, known)
-    trial = replace(samples.new_trial("t"), parameters={"epochs": "6"})
+    trial = replace(samples.new_trial("t"), parameters={"epochs": "60"})
     state = replace(new_state(), trials={"t": trial})
     assert not stopping.observe(state, [emitted(2.0)])
     (event,) = stopping.observe(state, [emitted(2.0, sequence=2)])
@@ -269,6 +274,37 @@ def test_a_restarted_server_knows_who_rests_and_who_may_go_on() -> None:
     assert stopping.promotable(resting(*"bcdefgh"), is_last=False) == ["e"]
     (event,) = stopping.observe(state_with("a"), [emitted(0.8, name="a", sequence=4)])
     assert event.verdict.rung == 2
+
+
+def test_a_restarted_server_passes_over_what_came_on_the_way_to_a_rest() -> None:
+    """Live and after a restart: four trials that emit up to the second rung before they rest."""
+    values = {name: (float(value), 0.5, 0.5, 0.5) for value, name in enumerate("abcd", start=1)}
+    live = EarlyStopping(pausing())
+    for name, emits in values.items():
+        for sequence, value in enumerate(emits, start=1):
+            live.observe(state_with(name), [emitted(value, name=name, sequence=sequence)])
+    curves = [
+        curve(name, *emits, status=TrainingJobStatus.IN_PROGRESS, at_s=10 * index, index=index)
+        for index, (name, emits) in enumerate(values.items(), start=1)
+    ]
+    restarted = EarlyStopping(pausing(), curves, paused=set("abcd"))
+    for stopping in (live, restarted):
+        assert stopping.promotable(resting(*"abcd"), is_last=False) == ["a"]
+        stopping.observe(state_with("a"), [SaveTrial(trial=samples.new_trial("a"))])
+        (event,) = stopping.observe(state_with("a"), [emitted(0.4, name="a", sequence=5)])
+        assert (event.verdict.rung, event.verdict.entries) == (2, 1)
+
+
+def test_a_restarted_server_judges_in_the_order_of_time() -> None:
+    """What had earned to go on without a rest does so again, and has all its entries."""
+    known = [
+        curve(name, value, status=TrainingJobStatus.IN_PROGRESS, at_s=index)
+        for index, (name, value) in enumerate(zip("bcd", (2.0, 3.0, 4.0), strict=True))
+    ]
+    best = curve("a", 1.0, 1.0, 1.0, 1.0, status=TrainingJobStatus.IN_PROGRESS, at_s=10)
+    stopping = EarlyStopping(pausing(), [best, *known], paused=set("bcd"))
+    (event,) = stopping.observe(state_with("e"), [emitted(0.5, name="e", sequence=4)])
+    assert (event.verdict.rung, event.verdict.entries) == (2, 2)
 
 
 def test_beyond_the_full_resource_a_trial_that_could_rest_is_stopped_too() -> None:

@@ -158,7 +158,7 @@ ORDER BY m.lease_token, m.sequence
 -- launch indices, a JSON array.
 SELECT
     trial.name, trial.launch_index, trial.definition_name, trial.parameters, trial.status,
-    m.step, m.value
+    m.lease_token, m.step, m.value, m.measured_at
 FROM training_jobs AS trial
 JOIN measurements AS m USING (training_job_id)
 WHERE

@@ -164,3 +164,19 @@ def test_hyperbands_resources_are_in_order(least: int, most: int, refused: list[
     assert paths(request, "hyperband_resources_are_in_order") == [
         f"{prefix}.{member}" for member in refused
     ]
+
+
+@pytest.mark.parametrize(("least", "is_refused"), [(5, False), (6, True)])
+def test_a_min_resource_above_the_number_of_epochs_is_refused(
+    least: int, *, is_refused: bool
+) -> None:
+    request = hyperband_request()
+    hyperband = request.hyper_parameter_tuning_job_config.strategy_config.hyperband_strategy_config
+    hyperband.min_resource = least
+    request.training_job_definition.static_hyper_parameters["epochs"] = "5"
+    refusal = Finding(
+        path=f"{CONFIG}.StrategyConfig.HyperbandStrategyConfig.MinResource",
+        message="MinResource is 6, above MaxResource, which, taken from the number of epochs, is 5; "
+        "give at most that",
+    )
+    assert found(request, "hyperband_resources_are_in_order") == ([refusal] if is_refused else [])

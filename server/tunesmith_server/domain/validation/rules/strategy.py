@@ -112,9 +112,24 @@ def hyperband_resources_are_in_order(draft: Draft) -> Iterator[Finding]:
             path=f"{_HYPERBAND_CONFIG}.MaxResource",
             message=f"MaxResource is {hyperband.max_resource}; give at most {MAX_RESOURCE}",
         )
-    if hyperband.max_resource and hyperband.min_resource > hyperband.max_resource:
+    if hyperband.max_resource:
+        longest, whence = hyperband.max_resource, ""
+    else:
+        longest = min(
+            filter(
+                None,
+                (
+                    full_schedule(space.reading.search_space, space.static)
+                    for space in draft.spaces
+                    if space.reading.search_space is not None
+                ),
+            ),
+            default=0,
+        )
+        whence = ", taken from the number of epochs,"
+    if longest and hyperband.min_resource > longest:
         yield Finding(
             path=f"{_HYPERBAND_CONFIG}.MinResource",
-            message=f"MinResource is {hyperband.min_resource}, above MaxResource, which is "
-            f"{hyperband.max_resource}; give at most that",
+            message=f"MinResource is {hyperband.min_resource}, above MaxResource, which{whence} is "
+            f"{longest}; give at most that",
         )
