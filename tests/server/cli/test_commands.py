@@ -269,14 +269,25 @@ def test_tune_asks_for_no_output(
     assert event_pb2.WATCH_EVENT_KIND_LOG not in watch.event_kinds
 
 
-def test_tune_says_that_another_server_has_another_configuration(
-    service: FakeTuningService, server: str, request_file: Path
+@pytest.mark.parametrize(
+    ("because", "is_told"),
+    [("Register it in tunesmith.toml", True), ("MaxNumberOfTrainingJobs is missing", False)],
+)
+def test_tune_says_that_another_server_has_another_configuration_where_that_matters(
+    service: FakeTuningService, server: str, request_file: Path, because: str, *, is_told: bool
 ) -> None:
     (request_file.parent / "tunesmith.toml").write_text("")
-    service.answers[CREATE] = [refused(grpc.StatusCode.INVALID_ARGUMENT, "ValidationException")]
+    violation = error_details_pb2.BadRequest.FieldViolation(field="f", description=because)
+    service.answers[CREATE] = [
+        refused(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "ValidationException",
+            error_details_pb2.BadRequest(field_violations=[violation]),
+        )
+    ]
     done = run("tune", request_file, "--server", server)
     assert done.exit_code == 2
-    assert "tunesmith serve --config" in done.stderr
+    assert ("tunesmith serve --config" in done.stderr) == is_told
 
 
 @pytest.mark.parametrize("option", ["--embedded", "--data-dir=/tmp"])

@@ -15,4 +15,5 @@ def outcome_of(trial: Trial) -> Outcome:
         failure_kind=trial.failure_kind,
         objective_value=trial.objective_value,
         modified_at=trial.modified_at,
+        is_resting=trial.is_paused,
     )
