@@ -1,7 +1,9 @@
 """Take the runs that our model proposes, and stop them by Hyperband's rule: as the server does both.
 
 The nearest run that is left stands for what is proposed, and its own configuration is what the optimiser
-learns of. As in the server without a seed, hyperparameters are fitted at most once an ask.
+learns of. As in the server without a seed, hyperparameters are fitted at most once an ask. The first
+proposals are those of the optimiser's design, one after the other: it knows nothing of what stands for
+them, and would propose the first of them again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from benchmarks.fidelity.methods.nearest import nearest
 from benchmarks.fidelity.pools import Pool
 from benchmarks.optimizer.methods.ours import search_space
 from benchmarks.optimizer.space import value_to_unit
+from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.optimizer import Optimizer, Settings
 
 
@@ -29,13 +32,19 @@ class Model(Halving):
         super().__init__(pool, seed=seed)
         self._pool = pool
         self._optimizer = Optimizer(search_space(pool.parameters), seed=seed)
-        self._growth = Settings().fit.growth
+        self._settings = Settings()
+        self._design = QuasiRandomDesign(self._optimizer.space, seed)
+        self._asked = 0
         self._last = math.nan
 
     def ask(self, remaining: Sequence[int]) -> int:
         """Say which run begins."""
-        (asked,) = self._optimizer.ask(growth=self._growth)
-        self._optimizer.set_pending([])
+        if self._asked < self._settings.initial:
+            asked = self._design.configuration(self._asked)
+        else:
+            (asked,) = self._optimizer.ask(growth=self._settings.fit.growth)
+            self._optimizer.set_pending([])
+        self._asked += 1
         pool = self._pool
         wanted = [value_to_unit(each, asked[each.name]) for each in pool.parameters]
         return nearest(pool.points, remaining, wanted)
