@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -81,5 +82,6 @@ def test_the_best_trial_of_a_rung_goes_on_from_its_checkpoint(calls: Calls, tmp_
         rested = calls.training_job(summary.training_job_name)
         assert rested.HasField("training_start_time")
         ran_s = rested.training_time_in_seconds
+        assert ran_s == max(1, math.ceil(summary.training_time_in_seconds))
         since = rested.training_end_time.ToDatetime() - rested.training_start_time.ToDatetime()
         assert 1 <= ran_s <= since.total_seconds() + 1
