@@ -145,7 +145,7 @@ def _resources(
         return {}
     given = config.strategy_config.hyperband_strategy_config
     definitions = described.training_job_definitions
-    statics = {each.definition_name: each.static_hyper_parameters for each in definitions} or {
+    static_of = {each.definition_name: each.static_hyper_parameters for each in definitions} or {
         "": described.training_job_definition.static_hyper_parameters
     }
     return {
@@ -155,7 +155,7 @@ def _resources(
             "MaxResource": f"{given.max_resource or ''}"
             or next((static[each] for each in EPOCHS if each in static), ""),
         }
-        for name, static in statics.items()
+        for name, static in static_of.items()
     }
 
 

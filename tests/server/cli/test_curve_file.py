@@ -122,8 +122,8 @@ def test_an_export_says_how_long_a_training_job_ran_and_when_its_values_came(
     assert (curve.elapsed_s, curve.lasted_s) == ((2.5,), 8)
     assert curve.running_s == (1.5, 4)
     # Of a server that did not say.
-    (curve,) = read(tmp_path, with_columns("Elapsed,TrainingTimeInSeconds", *[","] * 3)).curves
-    assert curve.running_s == ()
+    (untold,) = read(tmp_path, with_columns("Elapsed,TrainingTimeInSeconds", *[","] * 3)).curves
+    assert untold.running_s == ()
 
 
 def test_an_export_of_hyperband_has_its_resources(tmp_path: Path) -> None:
