@@ -101,6 +101,11 @@ DELIBERATE_DIFFERENCES = (
     ),
     Deliberate(
         aspect="extra",
+        where=("HyperParameterTrainingJobSummary.TrainingTimeInSeconds",),
+        reason="Extension: how long it ran, rests left out; SageMaker has it in Describe only.",
+    ),
+    Deliberate(
+        aspect="extra",
         where=("DescribeTrainingJobResponse.TrainingJobDefinitionName",),
         reason="Extension: which of several definitions it runs; SageMaker has it in the summary only.",
     ),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import jobs
 from tests.e2e.calls import COMPLETED, Calls
+from tests.e2e.harness import ServerProcess
 from tests.e2e.jobs import create_request, write_script
+from tunesmith import connect
 from tunesmith.v1 import stopping_verdict_pb2, training_job_pb2
 from tunesmith.v1 import tuning_job_pb2 as job_pb
+from tunesmith_server.cli.job_curves import job_record
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -19,7 +23,9 @@ TRAINING_STOPPED = training_job_pb2.TRAINING_JOB_STATUS_STOPPED
 INTERRUPTED = training_job_pb2.SECONDARY_STATUS_INTERRUPTED
 
 
-def test_the_best_trial_of_a_rung_goes_on_from_its_checkpoint(calls: Calls, tmp_path: Path) -> None:
+def test_the_best_trial_of_a_rung_goes_on_from_its_checkpoint(
+    calls: Calls, server: ServerProcess, tmp_path: Path
+) -> None:
     kept = tmp_path / "kept"
     request = create_request(
         "resting",
@@ -81,5 +87,22 @@ def test_the_best_trial_of_a_rung_goes_on_from_its_checkpoint(calls: Calls, tmp_
         rested = calls.training_job(summary.training_job_name)
         assert rested.HasField("training_start_time")
         ran_s = rested.training_time_in_seconds
+        assert ran_s == max(1, math.ceil(summary.training_time_in_seconds))
         since = rested.training_end_time.ToDatetime() - rested.training_start_time.ToDatetime()
         assert 1 <= ran_s <= since.total_seconds() + 1
+    running_s_is_replayed(calls, server, first, emitted=len(values))
+
+
+def running_s_is_replayed(calls: Calls, server: ServerProcess, first: str, *, emitted: int) -> None:
+    """Check that a replay goes by the time that programs ran, and not by that of a clock."""
+    with connect(server.address) as client:
+        record = job_record(client, "resting", metric=None)
+    ended = {each.training_job_name: each for each in calls.training_jobs("resting")}
+    for curve in record.curves:
+        ran_s = ended[curve.trial].training_time_in_seconds
+        assert curve.running_s[-1] == pytest.approx(ran_s, abs=1e-3)
+        assert ran_s <= curve.lasted_s
+        if curve.trial == first:
+            assert len(curve.running_s) == emitted + 1
+            assert curve.running_s[-2] >= (emitted - 2) * 0.5, "over both attempts"
+    assert (record.min_resource, {curve.full for curve in record.curves}) == (2, {6})

@@ -6,65 +6,23 @@ more. What a replay cannot know: which trials would have started in the time tha
 how a trial would have gone on that was stopped in the record itself.
 
 A trial's result is the last value that it emitted, as it is for a tuning job. A trial that is
-stopped has none and can't be the best one, unless it had done all that it was to do.
+stopped, by the rule or in the record, has none and can't be the best one, unless it had done all
+that it was to do.
 """
 
 from __future__ import annotations
 
-import enum
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunesmith_core.stopping.curves import Curve, Ending
 from tunesmith_core.stopping.halving import Verdict
 from tunesmith_core.stopping.judges import FellBehind, Judge
 
 TOP_FRACTION = 0.1
 """The share of the trials with a result that counts as the top."""
-
-
-class Ending(enum.StrEnum):
-    """Say how a trial ended in the record."""
-
-    COMPLETED = "Completed"
-    STOPPED = "Stopped"
-    FAILED = "Failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Hold what a trial emitted of its objective, in order.
-
-    Attributes:
-        trial: Its name, its own among the curves.
-        index: Its launch index, from 1.
-        values: The values, at least one, in the metric's own unit.
-        steps: What it had spent at each value, rising, from 1.
-        elapsed_s: The time since its beginning at each value, not falling; empty: not known.
-        lasted_s: The time from its beginning to its end, if those are known.
-        began_s: When it began, on a clock that all trials share; None: not known.
-        full: With so many steps it has done what it was to do; None: nothing says.
-        ending: How it ended.
-        definition: Whose it is; trials are compared with those of the same definition.
-    """
-
-    trial: str
-    index: int
-    values: tuple[float, ...]
-    steps: tuple[int, ...]
-    elapsed_s: tuple[float, ...] = ()
-    lasted_s: float = 0.0
-    began_s: float | None = None
-    full: int | None = None
-    ending: Ending = Ending.COMPLETED
-    definition: str | None = None
-
-    @property
-    def result(self) -> float | None:
-        """Give the last value of a trial that did all it was to do, if that is a number."""
-        last = self.values[-1]
-        return last if self.ending is Ending.COMPLETED and math.isfinite(last) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +51,7 @@ class Stop:
         curve: Of the trial.
         finding: Why.
         values_saved: How many values it would not have emitted.
-        seconds_saved: How much sooner it would have ended; None: times are not known.
+        seconds_saved: How much less it would have run; None: times are not known.
         place: The place of its result among all results, from 1, the best; None: it has no result.
     """
 
@@ -131,14 +89,15 @@ class Report:
         maximise: Larger values are better; else smaller ones.
         stops: Those that would have been stopped, in the order of their stops.
         values: Values emitted.
-        seconds: The time of all trials together; None: it is not known.
+        seconds: The time for which all trials ran, together; None: it is not known.
         span_s: The time from the first beginning to the last end where so many run at a time; None:
             it is not known.
         best: The best result without the rule; None: there is no result.
         best_with: The best result with it; None: no trial with one is left.
         top: How many trials are among the top: a tenth of those with a result, rounded up.
         top_stopped: How many of them would have been stopped.
-        cut: How many trials were stopped in the record itself, so that their curves are short.
+        cut: How many trials were stopped in the record itself before they had done all that they
+            were to do, so that their curves are short.
         failed: How many failed in the record.
         more: How many more trials would have fitted into what is saved, if they are like these.
     """
@@ -167,9 +126,18 @@ class Report:
 
     @property
     def best_stop(self) -> Stop | None:
-        """Give the stop that costs the best trial its result; None: it goes on to its end."""
+        """Give the stop that costs the best trial its result; None: it keeps one."""
+        return self._stop_of_best(has_done_all=False)
+
+    @property
+    def best_late_stop(self) -> Stop | None:
+        """Give the stop of the best trial beyond its full resource; None: there is no such."""
+        return self._stop_of_best(has_done_all=True)
+
+    def _stop_of_best(self, *, has_done_all: bool) -> Stop | None:
         best = None if self.best is None else self.best.trial
-        return next((s for s in self.stops if s.curve.trial == best and not s.has_done_all), None)
+        stops = (stop for stop in self.stops if stop.has_done_all is has_done_all)
+        return next((stop for stop in stops if stop.curve.trial == best), None)
 
 
 def replay(
@@ -186,8 +154,8 @@ def replay(
         judges: The rule for each definition.
         maximise: Larger values are better; else smaller ones.
         slots: So many trials at a time, at least 1: the next one begins when one ends or is stopped.
-            Each takes its own time where all times are known, else the same for each value. None:
-            each begins when it began.
+            Each runs for its own time, without its rests, where all times are known, else for the
+            same at each value. None: each begins when it began, and rests when it rested.
 
     Raises:
         ValueError: There is no curve, a curve's members don't fit each other, ``slots`` is below 1,
@@ -209,7 +177,7 @@ def replay(
     )
     seconds, span_s = None, None
     if timed:
-        total = math.fsum(curve.lasted_s for curve in curves)
+        total = math.fsum(curve.ran_s[-1] for curve in curves)
         saved = math.fsum(stop.seconds_saved or 0.0 for stop in stops)
         seconds = Spending(total=total, spent=total - saved)
         if slots is not None:
@@ -230,7 +198,7 @@ def replay(
         best_with=_kept(curves, left, played.stopped_at, maximise=maximise),
         top=len(top),
         top_stopped=len(lost.intersection(top)),
-        cut=sum(curve.ending is Ending.STOPPED for curve in curves),
+        cut=sum(curve.ending is Ending.STOPPED and not curve.is_whole for curve in curves),
         failed=sum(curve.ending is Ending.FAILED for curve in curves),
         more=_more(seconds if seconds is not None and seconds.spent > 0 else values, len(curves)),
     )
@@ -264,11 +232,13 @@ def _play(
     # Values go before ends of the same time, as a server takes them in.
     agenda: list[tuple[float, bool, int, int]] = []
     began: dict[int, float] = {}
+    times: dict[int, tuple[float, ...]] = {}
     waiting = iter(range(len(curves)))
 
     def begin(number: int, at: float) -> None:
         began[number] = at
-        heapq.heappush(agenda, (at + _elapsed(curves[number], 0, timed), False, number, 0))
+        times[number] = _times(curves[number], rests=slots is None, timed=timed)
+        heapq.heappush(agenda, (at + times[number][0], False, number, 0))
 
     for number in waiting if slots is None else _next(waiting, slots):
         begin(number, curves[number].began_s or 0.0 if slots is None else 0.0)
@@ -280,8 +250,8 @@ def _play(
             finding = None if judge is None else _judged(judge, curve, number, place)
             if finding is None:
                 is_last = place + 1 == len(curve.values)
-                spent = _lasted(curve, timed) if is_last else _elapsed(curve, place + 1, timed)
-                heapq.heappush(agenda, (began[number] + spent, is_last, number, place + 1))
+                following_at = began[number] + times[number][place + 1]
+                heapq.heappush(agenda, (following_at, is_last, number, place + 1))
                 continue
             played.findings[number] = finding
             played.stopped_at[number] = place
@@ -308,12 +278,12 @@ def _next(waiting: Iterator[int], count: int) -> Iterator[int]:
         yield number
 
 
-def _elapsed(curve: Curve, place: int, timed: bool) -> float:  # noqa: FBT001 - of this module alone
-    return curve.elapsed_s[place] if timed else place + 1.0
-
-
-def _lasted(curve: Curve, timed: bool) -> float:  # noqa: FBT001 - of this module alone
-    return curve.lasted_s if timed else float(len(curve.values))
+def _times(curve: Curve, *, rests: bool, timed: bool) -> tuple[float, ...]:
+    """Give when, since its beginning, a trial's values come and, last, its end."""
+    if not timed:
+        count = len(curve.values)
+        return (*(place + 1.0 for place in range(count)), float(count))
+    return curve.clock_s if rests else curve.ran_s
 
 
 def _has_done_all(finding: FellBehind) -> bool:
@@ -335,7 +305,7 @@ def _stop(curve: Curve, finding: FellBehind, place: int, rank: int | None, *, ti
         curve=curve,
         finding=finding,
         values_saved=len(curve.values) - place - 1,
-        seconds_saved=curve.lasted_s - curve.elapsed_s[place] if timed else None,
+        seconds_saved=curve.ran_s[-1] - curve.ran_s[place] if timed else None,
         place=rank,
     )
 
@@ -377,5 +347,7 @@ def _check(curves: Sequence[Curve], slots: int | None) -> None:
             raise ValueError(f"the curve of {curve.trial} needs a step, and a time, for each value")
         if curve.elapsed_s and curve.lasted_s < curve.elapsed_s[-1]:
             raise ValueError(f"{curve.trial} ended before its last value")
+        if curve.running_s and len(curve.running_s) != len(curve.values) + 1:
+            raise ValueError(f"{curve.trial} needs how long it ran at each value and at its end")
         if slots is None and (curve.began_s is None or not curve.elapsed_s):
             raise ValueError(f"when {curve.trial} began is not known: say how many ran at a time")

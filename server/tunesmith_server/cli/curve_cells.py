@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
-from tunesmith_core.stopping.replay import Ending
+from tunesmith_core.stopping.curves import Ending
 
 T = TypeVar("T")
 

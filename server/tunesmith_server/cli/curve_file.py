@@ -11,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, TextIO
 
+from tunesmith.aws_json_text import JsonTextError, whole_number, without_repetition
 from tunesmith_server.cli.curve_rows import BadRow, Record, read_record
 from tunesmith_server.cli.outcome import Refusal
-from tunesmith_server.cli.wording import plain
+from tunesmith_server.cli.wording import counted, plain
 
 #: More of a line is not read: no row has so much.
 _MAX_LINE: Final = 1 << 20
@@ -89,7 +90,8 @@ def _csv_rows(
     line = last_line() + 1
     for cells in rows:
         if cells and len(cells) != width:
-            raise BadRow(line, f"it has {len(cells)} cells, and the first line {width} columns")
+            has = counted(len(cells), "cell")
+            raise BadRow(line, f"it has {has}, and the first line {counted(width, 'column')}")
         if cells:
             yield line, cells
         # A cell in quotes may go over several lines.
@@ -108,7 +110,10 @@ def _json_lines(lines: Iterator[str], metric: str | None) -> Record:
 
 def _json_row(number: int, line: str) -> dict[str, str]:
     try:
-        row = json.loads(line)
+        # NaN and Infinity are values of metrics here, though no JSON.
+        row = json.loads(line, object_pairs_hook=without_repetition, parse_int=whole_number)
+    except JsonTextError as error:
+        raise BadRow(number, plain(str(error))) from None
     except (ValueError, RecursionError) as error:
         raise BadRow(number, f"this is no JSON: {plain(str(error))}") from None
     if not isinstance(row, dict):

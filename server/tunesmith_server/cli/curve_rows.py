@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, TypeVar
 
-from tunesmith_core.stopping.replay import Curve, Ending
+from tunesmith_core.stopping.curves import Curve, Ending
 from tunesmith_server.cli import curve_cells
 from tunesmith_server.cli.curve_cells import Cell
 from tunesmith_server.cli.outcome import Refusal
@@ -43,6 +43,9 @@ _COLUMNS: Final = {
     "objectivemetricname": "objective",
     "trainingstarttime": "began",
     "trainingendtime": "ended",
+    "trainingtimeinseconds": "ran",
+    "minresource": "least",
+    "maxresource": "most",
 }
 _NEEDED: Final = ("trial", "value")
 _HYPERPARAMETER: Final = "hyperparameter."
@@ -57,6 +60,7 @@ class Record:
         metric: Its name, or names where definitions have their own; empty: nothing says.
         maximise: Larger values are better; None: nothing says.
         without_value: How many trials emitted no value of it.
+        min_resource: Where Hyperband had its first rung; None: nothing says, or it had none.
         is_export: It is a tuning job's; else of some other origin.
         unused: Columns that say nothing to a replay.
     """
@@ -65,6 +69,7 @@ class Record:
     metric: str
     maximise: bool | None
     without_value: int = 0
+    min_resource: int | None = None
     is_export: bool = False
     unused: tuple[str, ...] = ()
 
@@ -111,6 +116,8 @@ class _About:
     maximise: bool | None
     began_s: float | None
     ended_s: float | None
+    ran_s: float | None
+    min_resource: int | None
 
 
 def read_record(
@@ -152,11 +159,13 @@ def read_record(
     # What says which way the objective is better says nothing of another metric.
     goals = {row.about.maximise for row in first if row.metric == row.about.objective}
     known = len(goals) == 1 and all(row.metric == row.about.objective for row in first)
+    least = {row.about.min_resource for row in first}
     return Record(
         curves=tuple(curves),
         metric=(metric or "") if is_column else ", ".join(sorted({row.metric for row in first})),
         maximise=goals.pop() if known else None,
         without_value=len(found) - len(curves),
+        min_resource=least.pop() if len(least) == 1 else None,
         is_export="objective" in places,
         unused=tuple(each for each in _unused(columns) if each != metric),
     )
@@ -189,7 +198,8 @@ def _places(columns: Sequence[str], metric: str | None) -> dict[str, int]:
         raise BadRow(
             1, f"there is no column metric, and none called {plain(metric)}: leave --metric out"
         )
-    if "time" in places and "elapsed" in places:
+    # An export says of a training job that rested both when values came and how long it had run.
+    if "time" in places and "elapsed" in places and "objective" not in places:
         raise BadRow(
             1, "there are a column time and a column elapsed; one of them says when values came"
         )
@@ -241,22 +251,27 @@ def _row(line: int, places: Mapping[str, int], cells: Sequence[str]) -> _Row:
 
     # In an export, a training job that emitted nothing has a row, too.
     is_value = bool(cell("value")) or "metric" not in places or bool(cell("metric"))
+    full = read("full", curve_cells.FULL, is_needed=False) or _schedule(cell("schedule"))
+    most = read("most", curve_cells.FULL, is_needed=False)
+    needs_elapsed = is_value and "elapsed" in places and "time" not in places
     return _Row(
         line,
         read("trial", curve_cells.TRIAL, is_needed=True) or "",
         read("value", curve_cells.VALUE, is_needed=is_value),
         read("step", curve_cells.STEP, is_needed=is_value and "step" in places),
         read("time", curve_cells.TIME, is_needed=is_value and "time" in places),
-        read("elapsed", curve_cells.ELAPSED, is_needed=is_value and "elapsed" in places),
+        read("elapsed", curve_cells.ELAPSED, is_needed=needs_elapsed),
         cell("metric"),
         _About(
-            full=read("full", curve_cells.FULL, is_needed=False) or _schedule(cell("schedule")),
+            full=min((each for each in (full, most) if each is not None), default=None),
             definition=cell("definition") or None,
             ending=read("status", curve_cells.STATUS, is_needed=False) or Ending.COMPLETED,
             objective=cell("objective"),
             maximise=read("goal", curve_cells.GOAL, is_needed=False),
             began_s=read("began", curve_cells.TIME, is_needed=False),
             ended_s=read("ended", curve_cells.TIME, is_needed=False),
+            ran_s=read("ran", curve_cells.ELAPSED, is_needed=False),
+            min_resource=read("least", curve_cells.FULL, is_needed=False),
         ),
     )
 
@@ -294,7 +309,7 @@ def _curve(index: int, trial: str, rows: Sequence[_Row]) -> Curve:
     steps = [row.step if row.step is not None else place for place, row in enumerate(rows, 1)]
     _must_rise(rows, steps)
     began_s, elapsed_s = None, list[float]()
-    if rows[0].elapsed_s is not None:
+    if rows[0].elapsed_s is not None and rows[0].time_s is None:
         elapsed_s = [row.elapsed_s or 0.0 for row in rows]
         _must_not_fall(rows, elapsed_s, "elapsed")
     elif rows[0].time_s is not None:
@@ -317,11 +332,22 @@ def _curve(index: int, trial: str, rows: Sequence[_Row]) -> Curve:
         steps=tuple(steps),
         elapsed_s=tuple(elapsed_s),
         lasted_s=lasted_s,
+        running_s=_running_s(rows),
         began_s=began_s,
         full=about.full,
         ending=about.ending,
         definition=about.definition,
     )
+
+
+def _running_s(rows: Sequence[_Row]) -> tuple[float, ...]:
+    """Give how long a trial had run at each value and at its end; empty: nothing says."""
+    ran_s = rows[0].about.ran_s
+    at_values = [row.elapsed_s for row in rows if row.elapsed_s is not None]
+    if ran_s is None or len(at_values) < len(rows):
+        return ()
+    # A runner's clock may have been set back, and values come when they are taken note of.
+    return tuple(accumulate([*at_values, ran_s], max))
 
 
 def _must_rise(rows: Sequence[_Row], steps: Sequence[int]) -> None:

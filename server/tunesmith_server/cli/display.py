@@ -102,9 +102,13 @@ def _ended_line(progress: Progress, ended: Running) -> Text:
 
 def _ended_status(ended: Running) -> str:
     status = wording.training_status(ended.summary.training_job_status)
-    if ended.secondary_status not in _WHY_STOPPED:
-        return status
-    return f"{status} ({wording.spelled(SecondaryStatus.DESCRIPTOR, ended.secondary_status)})"
+    if ended.secondary_status in _WHY_STOPPED:
+        why = wording.spelled(SecondaryStatus.DESCRIPTOR, ended.secondary_status)
+    elif ended.summary.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_STOPPED:
+        why = wording.stopped_by(ended.summary)
+    else:
+        why = ""  # it ended by itself, whatever it had been told
+    return f"{status} ({why})" if why else status
 
 
 def _final_objective(progress: Progress, ended: Running) -> str:

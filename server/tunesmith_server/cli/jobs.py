@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from tunesmith import Client
     from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse
-    from tunesmith.v1.training_job_operations_pb2 import DescribeTrainingJobResponse
     from tunesmith.v1.tuning_job_pb2 import HyperParameterTrainingJobSummary
 
 _TRAINING_JOB_NAME = re.compile(r"^(?P<tuning_job>.+)-[0-9]{3,}-[0-9a-f]{8}$")
@@ -115,14 +114,17 @@ def watch(*, name: str, server: str, as_json: bool) -> None:
 @reports_errors
 def stop(*, name: str, server: str, as_json: bool) -> None:
     """Stop a tuning job with its training jobs, or one training job."""
+    done = f"{name} is stopping."
     with _connect(server) as client:
         if _is_training_job(client, name):
             answer = client.call("StopTrainingJob", {"TrainingJobName": name})
+            if _is_stopped(client, name):
+                done = f"{name} is stopped."
         else:
             answer = client.call(
                 "StopHyperParameterTuningJob", {"HyperParameterTuningJobName": name}
             )
-    _report_change(answer, f"{name} is stopping.", as_json=as_json)
+    _report_change(answer, done, as_json=as_json)
 
 
 @jobs.command()
@@ -233,6 +235,8 @@ def export(*, name: str, with_curves: bool, server: str, as_json: bool) -> None:
             rows = curve_rows(client, name)
         _print_csv(rows)
         return
+    from tunesmith_server.cli.job_rows import job_row
+
     with _connect(server) as client:
         summaries = list(client.training_jobs(name, {"SortBy": "CreationTime"}))
         described = [client.describe_training_job(each.training_job_name) for each in summaries]
@@ -242,7 +246,7 @@ def export(*, name: str, with_curves: bool, server: str, as_json: bool) -> None:
         click.echo(json.dumps([to_aws(training_job) for training_job in described], indent=2))
         return
     rows = [
-        _row(training_job, summary)
+        job_row(training_job, summary)
         for training_job, summary in zip(described, summaries, strict=True)
     ]
     _print_csv(rows)
@@ -273,6 +277,17 @@ def _is_training_job(client: Client, name: str) -> bool:
     except ResourceNotFound:
         return False
     return True
+
+
+def _is_stopped(client: Client, name: str) -> bool:
+    """Tell whether a training job ended at its stop, as one does that waits or rests."""
+    from tunesmith.v1.training_job_pb2 import TrainingJobStatus
+
+    try:
+        described = client.describe_training_job(name)
+    except ResourceNotFound:  # deleted since
+        return True
+    return described.training_job_status == TrainingJobStatus.TRAINING_JOB_STATUS_STOPPED
 
 
 def _watch(client: Client, name: str, *, as_json: bool) -> ExitStatus:
@@ -338,45 +353,6 @@ def _status_of(client: Client, summary: HyperParameterTrainingJobSummary) -> str
         SecondaryStatus.SECONDARY_STATUS_INTERRUPTED: f"{status} (paused)",
     }
     return shown.get(described.secondary_status, status)
-
-
-def _row(
-    training_job: DescribeTrainingJobResponse, summary: HyperParameterTrainingJobSummary
-) -> dict[str, str]:
-    from tunesmith_server.cli import wording
-
-    tuned = summary.tuned_hyper_parameters
-    row = {
-        "TrainingJobName": training_job.training_job_name,
-        "TrainingJobStatus": wording.training_status(training_job.training_job_status),
-        "CreationTime": wording.moment(training_job.creation_time),
-        "TrainingStartTime": wording.moment(training_job.training_start_time),
-        "TrainingEndTime": wording.moment(training_job.training_end_time),
-        "TrainingTimeInSeconds": str(training_job.training_time_in_seconds or ""),
-        "FailureReason": training_job.failure_reason,
-        "ObjectiveFailureReason": training_job.objective_failure_reason,
-        **_of_its_definition(summary),
-        **{f"hyperparameter.{each}": value for each, value in tuned.items()},
-        **{
-            f"metric.{metric.metric_name}": repr(metric.value)
-            for metric in training_job.final_metric_data_list
-        },
-    }
-    # A row is a line, whatever a trial has said.
-    return {wording.plain(column): wording.plain(cell) for column, cell in row.items()}
-
-
-def _of_its_definition(summary: HyperParameterTrainingJobSummary) -> dict[str, str]:
-    """Give a named definition, and its objective, which has another name in another definition."""
-    if not summary.training_job_definition_name:
-        return {}
-    final = summary.final_hyper_parameter_tuning_job_objective_metric
-    has_value = summary.HasField("final_hyper_parameter_tuning_job_objective_metric")
-    return {
-        "TrainingJobDefinitionName": summary.training_job_definition_name,
-        "ObjectiveMetricName": final.metric_name,
-        "ObjectiveValue": repr(final.value) if has_value else "",
-    }
 
 
 def _columns(rows: list[dict[str, str]]) -> list[str]:

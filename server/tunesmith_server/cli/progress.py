@@ -271,13 +271,18 @@ def _instance_types(described: DescribeHyperParameterTuningJobResponse) -> tuple
 
 
 def has_duration(summary: HyperParameterTrainingJobSummary) -> bool:
-    """Tell whether an ended training job ran from its start to its end; one that rested did not."""
+    """Tell whether it is known how long an ended training job ran, if it ever did."""
+    if summary.HasField("training_time_in_seconds"):
+        return True
+    # A server of an earlier release does not say; from start to end one that was paused rested, too.
     rested = summary.stopping_verdict.rule == STOPPING_RULE_PAUSED
     return summary.HasField("training_start_time") and not rested
 
 
 def duration(summary: HyperParameterTrainingJobSummary) -> timedelta:
-    """Give how long an ended training job took; nothing if it never started."""
+    """Give how long an ended training job ran, in all attempts; nothing if it never started."""
+    if summary.HasField("training_time_in_seconds"):
+        return timedelta(seconds=summary.training_time_in_seconds)
     if not summary.HasField("training_start_time"):
         return timedelta(0)
     return summary.training_end_time.ToDatetime() - summary.training_start_time.ToDatetime()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from tunesmith_server.cli.outcome import (
 )
 
 if TYPE_CHECKING:
+    from tunesmith_core.stopping.curves import Curve
     from tunesmith_core.stopping.judges import FellBehind, Judge
-    from tunesmith_core.stopping.replay import Curve
     from tunesmith_server.cli.curve_rows import Record
 
 _HALVING: Final = "halving"
@@ -41,6 +42,13 @@ class _Terms:
     eta: float | None
 
 
+def _is_number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    # NaN lies in any range, since it is on neither side of a bound.
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number")
+    return value
+
+
 @click.command("replay")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--job", "name", metavar="NAME", help="Replay a tuning job that has ended.")
@@ -51,18 +59,20 @@ class _Terms:
     "--min-resource",
     metavar="N",
     type=click.IntRange(min=1, max=_MOST),
-    help="Where halving has its first rung; by default at a thirtieth of the full resource.",
+    help="Where halving has its first rung; by default the record's MinResource, or at a thirtieth "
+    "of the full resource.",
 )
 @click.option(
     "--max-resource",
     metavar="N",
     type=click.IntRange(min=1, max=_MOST),
-    help="Halving's full resource; by default the longest in the record.",
+    help="Halving's full resource; by default the record's MaxResource, or the longest in it.",
 )
 @click.option(
     "--eta",
     metavar="X",
     type=click.FloatRange(min=1.1, max=1000),
+    callback=_is_number,
     help="Of so many, one goes on from a rung of halving; by default 4, as a server has it.",
 )
 @click.option(
@@ -120,6 +130,8 @@ def replay_command(
         has_two_orders=in_order and parallel is not None,
     )
     record = _record(file, name, server, metric)
+    if terms.rule == _HALVING:
+        terms = _completed(terms, record.min_resource)
     maximise = record.maximise if goal is None else goal == "maximize"
     if maximise is None:
         raise click.UsageError(
@@ -137,7 +149,7 @@ def replay_command(
         rule_terms=rule_terms,
         order=_order(slots, is_asked=in_order or parallel is not None),
         slots=slots,
-        notes=(*_notes(record, slots), *(_on_schedules(curves) if rule == _HALVING else ())),
+        notes=(*_notes(record, slots), *(_on_schedules(record.curves) if rule == _HALVING else ())),
     )
     if as_json:
         click.echo(json.dumps(replay_report.as_json(setting, report), indent=2))
@@ -165,6 +177,27 @@ def _refuse_contradictions(
             "--min-resource, --max-resource and --eta are numbers of --rule halving; the median "
             "rule has none"
         )
+    if terms.min_resource and terms.max_resource and terms.min_resource > terms.max_resource:
+        raise click.UsageError(
+            f"--min-resource {terms.min_resource} is above --max-resource {terms.max_resource}: "
+            "no trial would ever be judged; give at most that"
+        )
+
+
+def _completed(terms: _Terms, recorded: int | None) -> _Terms:
+    """Take the first rung from the record, if nobody says where it is.
+
+    Raises:
+        click.UsageError: It lies beyond the full resource that was asked for.
+    """
+    if terms.min_resource is not None or recorded is None:
+        return terms
+    if terms.max_resource is not None and recorded > terms.max_resource:
+        raise click.UsageError(
+            f"the tuning job's MinResource, {recorded}, is above --max-resource "
+            f"{terms.max_resource}: say --min-resource"
+        )
+    return replace(terms, min_resource=recorded)
 
 
 def _record(file: Path | None, name: str | None, server: str, metric: str | None) -> Record:
@@ -189,6 +222,7 @@ def _judges(
     """
     from tunesmith_core.stopping.judges import HalvingJudge, MedianJudge
     from tunesmith_core.stopping.rungs import ETA
+    from tunesmith_server.cli.wording import counted
 
     definitions = list(dict.fromkeys(curve.definition for curve in curves))
     if terms.rule == _MEDIAN:
@@ -209,22 +243,17 @@ def _judges(
         plural = "s" if len(judge.levels) > 1 else ""
         rungs = f"rung{plural} at {levels} of" if levels else "no rung below"
         of_which = f" for {definition}" if len(definitions) > 1 else ""
-        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs} {full} steps")
+        in_words.append(f"{of_which}, one of {eta:g} goes on; {rungs} {counted(full, 'step')}")
     if terms.max_resource is not None:
         # As a server has it: nobody is to go on beyond the full resource.
-        curves = [
-            curve
-            if curve.full is None
-            else replace(curve, full=min(curve.full, terms.max_resource))
-            for curve in curves
-        ]
+        most = terms.max_resource
+        curves = [replace(curve, full=min(curve.full or most, most)) for curve in curves]
     return curves, judges, in_words
 
 
 def _longest(curves: Sequence[Curve], definition: str | None) -> int:
-    return max(
-        max(curve.full or 0, curve.steps[-1]) for curve in curves if curve.definition == definition
-    )
+    # One that says how long it was to run may have gone on beyond that.
+    return max(curve.full or curve.steps[-1] for curve in curves if curve.definition == definition)
 
 
 def _order(slots: int | None, *, is_asked: bool) -> str:
@@ -258,7 +287,7 @@ def _notes(record: Record, slots: int | None) -> Iterator[str]:
 
 def _on_schedules(curves: Sequence[Curve]) -> Iterator[str]:
     """Say that trials of different lengths may have had schedules of their own."""
-    from tunesmith_core.stopping.replay import Ending
+    from tunesmith_core.stopping.curves import Ending
 
     lasts = [curve.steps[-1] for curve in curves if curve.ending is Ending.COMPLETED]
     if not lasts or min(lasts) == max(lasts) or any(curve.full is not None for curve in curves):

@@ -61,7 +61,7 @@ def text(setting: Setting, report: Report) -> str:
 def _of_record(setting: Setting, report: Report) -> str:
     goal = "maximize" if report.maximise else "minimize"
     metric = f" of {wording.plain(setting.metric)}" if setting.metric else ""
-    values = f"{report.values.total:.0f} values{metric} to {goal}"
+    values = f"{wording.counted(round(report.values.total), 'value')}{metric} to {goal}"
     others = [
         f"{count} {what}"
         for count, what in ((report.failed, "failed"), (report.cut, "stopped early"))
@@ -72,7 +72,7 @@ def _of_record(setting: Setting, report: Report) -> str:
 
 
 def _trials(count: int) -> str:
-    return f"{count} trial{'' if count == 1 else 's'}"
+    return wording.counted(count, "trial")
 
 
 def _stopped(report: Report) -> str:
@@ -116,8 +116,11 @@ def _regret(report: Report) -> str:
 
 def _of_the_best(report: Report) -> Iterator[str]:
     stop = report.best_stop
+    late = report.best_late_stop
     if stop is not None:
         yield f"The best trial would have been stopped: {stop.finding}."
+    elif late is not None:
+        yield f"The best trial would have been stopped, and keeps its result: {late.finding}."
     elif report.best is not None:
         yield "The best trial would have gone on to its end."
     if report.top > 1:
@@ -142,7 +145,7 @@ def _row(stop: Stop) -> tuple[str, ...]:
     finding = stop.finding
     rung = finding.rung if isinstance(finding, Verdict) else 0
     is_beyond = stop.has_done_all
-    saved = f"{stop.values_saved} values" if stop.values_saved != 1 else "1 value"
+    saved = wording.counted(stop.values_saved, "value")
     if stop.seconds_saved is not None:
         saved += f", {wording.span(stop.seconds_saved)}"
     return (

@@ -186,8 +186,9 @@ def no_best_line(described: DescribeHyperParameterTuningJobResponse) -> str:
     metric = f" {' or '.join(repr(wording.plain(name)) for name in names)}" if names else ""
     completed = described.training_job_status_counters.completed
     return (
-        f"No training job gave the objective{metric}: {completed} completed without a match; try "
-        "`tunesmith check-metrics` on one's output, `tunesmith jobs logs TRAINING_JOB`"
+        f"No training job gave the objective{metric}: {completed} completed without it, or with a "
+        "last value that is no finite number; try `tunesmith check-metrics` on one's output, "
+        "`tunesmith jobs logs TRAINING_JOB`"
     )
 
 

@@ -8,7 +8,12 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from tunesmith.v1.options_pb2 import sagemaker_name
-from tunesmith.v1.stopping_verdict_pb2 import STOPPING_RULE_PAUSED
+from tunesmith.v1.stopping_verdict_pb2 import (
+    STOPPING_RULE_FULL_RESOURCE,
+    STOPPING_RULE_HALVING,
+    STOPPING_RULE_MEDIAN,
+    STOPPING_RULE_PAUSED,
+)
 from tunesmith.v1.training_job_pb2 import TrainingJobStatus
 from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
@@ -69,6 +74,16 @@ def why_stopped(summary: HyperParameterTrainingJobSummary) -> str:
     return f"{place}, beyond its full resource"
 
 
+def stopped_by(summary: HyperParameterTrainingJobSummary) -> str:
+    """Say in a word or two by what a training job was stopped early, if it was."""
+    verdict = summary.stopping_verdict
+    if verdict.rule in (STOPPING_RULE_PAUSED, STOPPING_RULE_HALVING):
+        how = "paused at rung" if verdict.rule == STOPPING_RULE_PAUSED else "at rung"
+        return f"{how} {verdict.rung}"
+    names = {STOPPING_RULE_MEDIAN: "by the median", STOPPING_RULE_FULL_RESOURCE: "full resource"}
+    return names.get(verdict.rule, "")
+
+
 def cut_left(text: str, width: int) -> str:
     """Cut a name to a width by its beginning: training jobs differ in their ends."""
     return text if len(text) <= width else f"…{text[len(text) - max(0, width - 1) :]}"
@@ -80,6 +95,11 @@ def size(count_bytes: int) -> str:
         return f"{count_bytes} bytes"
     kib = count_bytes / 1024
     return f"{kib:.1f} KiB" if kib < 1024 else f"{kib / 1024:.1f} MiB"  # noqa: PLR2004 - KiB in a MiB
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are of something, e.g. ``1 value`` or ``2 values``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float) -> str:

@@ -14,7 +14,7 @@ ALGORITHM_RESOURCE = "algorithm"
 OBJECTIVE_HYPER_PARAMETER = "_tuning_objective_metric"
 
 EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
-"""Static hyperparameters from which Hyperband's MaxResource is taken when it is not given."""
+"""Hyperparameters from which Hyperband's MaxResource is taken when it is not given."""
 
 _ARN_PARTS = 6
 

@@ -108,6 +108,9 @@ def _summarise(
         _put_time(summary.training_start_time, started_at)
     if trial.ended_at is not None:
         _put_time(summary.training_end_time, trial.ended_at)
+    over = trial.spent if trial.ended_at is None else trial.runtime(trial.ended_at)
+    if over or (trial.ended_at is not None and started_at is not None):
+        summary.training_time_in_seconds = over.total_seconds()
     summary.training_job_status = TRAINING_STATUS_VALUES[trial.status]
     tuned = summary.tuned_hyper_parameters
     for name, value in trial.parameters.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -193,7 +194,7 @@ class Messages:
         )
         if trial.last_started_at is not None and trial.ended_at is not None:
             spent = trial.runtime(trial.ended_at).total_seconds()
-            answer.training_time_in_seconds = max(1, round(spent))
+            answer.training_time_in_seconds = max(1, math.ceil(spent))
             answer.billable_time_in_seconds = answer.training_time_in_seconds
         return answer
 

@@ -9,10 +9,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from tunesmith_core.stopping.curves import Curve, Ending
 from tunesmith_core.stopping.halving import Verdict
 from tunesmith_core.stopping.judges import FellBehind, HalvingJudge, Judge, MedianJudge
 from tunesmith_core.stopping.median import BehindMedian
-from tunesmith_core.stopping.replay import Best, Curve, Ending, Spending, replay
+from tunesmith_core.stopping.replay import Best, Spending, replay
 
 
 def curves(*values: Sequence[float], elapsed: bool = False) -> list[Curve]:
@@ -122,6 +123,23 @@ def test_values_come_in_the_order_of_their_times() -> None:
     assert stop.curve.trial == "b"
 
 
+def test_a_rest_is_no_time_that_a_trial_ran_and_values_come_by_the_clock() -> None:
+    a, b = curves([5, 5], [6, 6], elapsed=True)
+    # a runs for 2 s, rests for 100, and runs for another 3.
+    a = replace(a, elapsed_s=(2.0, 104.0), lasted_s=105.0, running_s=(2.0, 4.0, 5.0))
+    record = [replace(a, began_s=0.0), replace(b, began_s=10.0)]
+    judge = Scripted({1: 1})
+    report = replay(record, {None: judge}, maximise=False)
+    assert report.seconds == Spending(total=10, spent=7)
+    assert report.stops[0].seconds_saved == 3
+    judge = Scripted()
+    replay(record, {None: judge}, maximise=False)
+    assert judge.told == [(1, 5), (2, 6), (2, 6), (1, 5)]
+    # So many at a time is a question of places, which a rest leaves to others.
+    at_once = replay(record, {None: Scripted()}, maximise=False, slots=1)
+    assert at_once.span_s == Spending(total=10, spent=10)
+
+
 def test_a_value_comes_before_an_end_of_the_same_time() -> None:
     first = Curve(
         trial="a", index=1, values=(1,), steps=(1,), elapsed_s=(1,), lasted_s=2, began_s=0
@@ -165,12 +183,27 @@ def test_trials_that_the_record_stopped_are_no_result_and_told() -> None:
     assert report.regret == 0
 
 
+def test_trials_that_the_record_stopped_beyond_their_full_resource_are_whole() -> None:
+    a, b, c = curves([3, 3], [1, 1], [0, 0])
+    record = [
+        a,
+        replace(b, ending=Ending.STOPPED, full=2),
+        replace(c, ending=Ending.FAILED, full=2),
+    ]
+    report = replay(record, {None: Scripted()}, maximise=False, slots=1)
+    assert report.cut == 0
+    assert report.best == Best(trial="b", value=1)
+    short = [a, replace(b, ending=Ending.STOPPED, full=3)]
+    assert replay(short, {None: Scripted()}, maximise=False, slots=1).cut == 1
+
+
 def test_a_trial_beyond_its_full_resource_keeps_its_result() -> None:
     a, b = curves([3, 2, 1], [9, 9])
     judge = HalvingJudge(maximise=False, min_resource=1, max_resource=2)
     report = replay([a, b], {None: judge}, maximise=False, slots=1)
     assert [(s.curve.trial, s.has_done_all) for s in report.stops] == [("a", True), ("b", False)]
     assert report.best_stop is None
+    assert report.best_late_stop is report.stops[0]
     assert (report.best, report.best_with) == (Best(trial="a", value=1), Best(trial="a", value=1))
     assert report.top_stopped == 0
 
@@ -201,6 +234,7 @@ def test_trials_are_compared_with_those_of_their_definition() -> None:
         ([replace(curves([1.0])[0], steps=())], 1, "needs a step"),
         ([replace(curves([1.0], elapsed=True)[0], elapsed_s=(1.0, 2.0))], 1, "a time"),
         ([replace(curves([1.0], elapsed=True)[0], lasted_s=1.0)], 1, "ended before"),
+        ([replace(curves([1.0], elapsed=True)[0], running_s=(1.0,))], 1, "how long it ran"),
     ],
 )
 def test_what_is_no_record_is_refused(record: list[Curve], slots: int | None, said: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.repository import ROOT
-from tunesmith_core.stopping.replay import Curve, Ending
+from tunesmith_core.stopping.curves import Curve, Ending
 from tunesmith_server.cli import curve_rows
 from tunesmith_server.cli.curve_file import read_curves
 from tunesmith_server.cli.curve_rows import Record
@@ -109,6 +109,30 @@ def test_an_export_says_all_that_a_replay_needs(tmp_path: Path) -> None:
     assert (other.curves[0].values, other.maximise) == ((4,), None)
 
 
+def with_columns(names: str, *cells: str) -> str:
+    lines = EXPORT.splitlines()
+    return "".join(f"{line},{more}\n" for line, more in zip(lines, (names, *cells), strict=True))
+
+
+def test_an_export_says_how_long_a_training_job_ran_and_when_its_values_came(
+    tmp_path: Path,
+) -> None:
+    text = with_columns("Elapsed,TrainingTimeInSeconds", ",", "1.5,4", "1.5,4")
+    (curve,) = read(tmp_path, text).curves
+    assert (curve.elapsed_s, curve.lasted_s) == ((2.5,), 8)
+    assert list(curve.running_s) == [1.5, 4]
+    # Of a server that did not say.
+    (untold,) = read(tmp_path, with_columns("Elapsed,TrainingTimeInSeconds", *[","] * 3)).curves
+    assert not untold.running_s
+
+
+def test_an_export_of_hyperband_has_its_resources(tmp_path: Path) -> None:
+    record = read(tmp_path, with_columns("MinResource,MaxResource", "2,6", "2,6", "2,6"))
+    assert (record.curves[0].full, record.min_resource) == (6, 2)
+    record = read(tmp_path, with_columns("MinResource,MaxResource", ",27", ",27", ",27"))
+    assert (record.curves[0].full, record.min_resource) == (9, None)
+
+
 def test_a_hyperparameter_called_epochs_may_be_no_schedule(tmp_path: Path) -> None:
     record = read(tmp_path, EXPORT.replace("Z,9\n", "Z,few\n"))
     assert record.curves[0].full is None
@@ -153,6 +177,8 @@ def test_the_example_is_read() -> None:
         ('[{"trial": "a"}]', ", line 1: this is a JSON array; write JSON Lines"),
         ('{"trial": "a", "value": 1}\n{oops\n', ", line 2: this is no JSON"),
         ('{"trial": "a", "value": 1}\n7\n', ", line 2: a line is an object"),
+        ('{"value": 1, "trial": "a", "value": 2}', ", line 1: the key 'value' comes twice"),
+        ("trial,value\na\n", "it has 1 cell, and the first line 2 columns"),
         ('{"trial": "a", "value": true}', ", line 1: value is 'True'"),
         ('{"trial": "a", "value": 1}\n\n{"trial": "a"}\n', ", line 3: value is empty"),
     ],

@@ -98,4 +98,6 @@ def test_tune_of_a_job_without_any_objective_shows_the_nearest_and_the_last_line
     assert done.exit_code == 1
     assert "    |   acc: 0.9\n    |     found 'acc', but not uracy=(.*) after it\n" in done.stderr
     assert "tunesmith check-metrics" in done.stderr
+    # As true of those whose last value was nan.
+    assert "completed without it, or with a last value that is no finite number" in done.stderr
     assert "\x1b" not in done.stderr

@@ -17,6 +17,7 @@ from tests.server.cli.cli_events import (
     event,
     metric_event,
     status_event,
+    summary,
     training_job_event,
     trial,
     whole_job,
@@ -200,6 +201,28 @@ def test_how_a_training_job_without_an_objective_ended_is_said(progress: Progres
     assert "Stopped (MaxRuntimeExceeded)  4.0 s" in lines[2]
     assert lines[3].endswith(r"\x1b]0;owned\x07\nsecond line")
     assert len(lines) == 4
+
+
+def test_a_training_job_that_was_stopped_early_says_by_what(progress: Progress) -> None:
+    verdicts = [
+        {"Rule": "Halving", "Resource": 3, "Value": 0.5, "Rung": 2, "Rank": 4, "Entries": 5},
+        {"Rule": "Median", "Resource": 7, "Value": 0.5, "Entries": 3, "Threshold": 0.625},
+        {"Rule": "Paused", "Resource": 3, "Value": 0.5, "Rung": 1, "Rank": 2, "Entries": 3},
+        {"Rule": "FullResource", "Resource": 10, "Value": 0.875},
+    ]
+    events = []
+    for number, verdict in enumerate(verdicts, start=1):
+        stopped = summary(number, "Stopped", value=0.5, verdict=verdict)
+        events.append(event(number, TrainingJob={"Summary": stopped}))
+    # One that rested is told by its server for how long it ran, and not from start to end.
+    events[2].training_job.summary.training_time_in_seconds = 2.5
+    shown = io.StringIO()
+    follow(progress, events, console=Console(file=shown, width=40))
+    lines = shown.getvalue().splitlines()
+    assert f"Stopped (at rung 2)  {METRIC}=0.5  4.0 s" in lines[0]
+    assert "Stopped (by the median)" in lines[1]
+    assert f"Stopped (paused at rung 1)  {METRIC}=0.5  2.5 s" in lines[2]
+    assert "Stopped (full resource)" in lines[3]
 
 
 def test_a_line_above_the_live_display_is_cut_and_not_wrapped(progress: Progress) -> None:

@@ -23,6 +23,10 @@ from tests.server.cli.cli_events import (
 from tests.server.cli.test_definitions_shown import described as described_several
 from tests.server.cli.test_definitions_shown import training_job_event as definition_event
 from tunesmith.v1.event_pb2 import WatchHyperParameterTuningJobResponse as Event
+from tunesmith.v1.tuning_job_pb2 import (
+    HYPER_PARAMETER_TUNING_JOB_STRATEGY_TYPE_HYPERBAND as HYPERBAND,
+)
+from tunesmith.v1.tuning_service_pb2 import DescribeHyperParameterTuningJobResponse as Described
 from tunesmith_server.cli import main
 
 DESCRIBE = "DescribeHyperParameterTuningJob"
@@ -121,6 +125,11 @@ def test_schedules_of_their_own_are_kept_below_the_full_resource() -> None:
         (("-", "--server", "127.0.0.1:9"), "--server goes with --job"),
         (("-", "--in-order", "--parallel", "2"), "--in-order is --parallel 1"),
         (("-", "--eta", "3"), "the median rule has none"),
+        (("-", "--rule", "halving", "--eta", "nan"), "nan is no number"),
+        (
+            ("-", "--rule", "halving", "--min-resource", "20", "--max-resource", "5"),
+            "--min-resource 20 is above --max-resource 5",
+        ),
         (("-",), "say --goal minimize or --goal maximize"),
         (("no-such-file",), "No such file"),
     ],
@@ -198,6 +207,8 @@ def test_an_export_of_curves_has_every_value_with_step_and_time(server: str) -> 
         "Step",
         "Value",
         "Time",
+        "Elapsed",
+        "TrainingTimeInSeconds",
         "hyperparameter.act",
         "hyperparameter.lr",
     ]
@@ -226,6 +237,87 @@ def test_a_tuning_job_and_its_export_are_replayed_alike(
     assert "Order: as the values came" in of_job
     assert f"{trial(3)}  rung 1, 1   2 of 2  0.4    0.45   0.9      1      1 value, 3.5 s" in of_job
     assert "Trials without a value of the metric, left out: 1." in of_job
+
+
+def rested_job() -> list[Event]:
+    """Give a tuning job whose first training job runs for 2 s, rests for 100 s and runs for 3 s."""
+    begun, paused = (training_job_event(2 + n, 1, "InProgress") for n in (0, 2))
+    paused.training_job.summary.ClearField("training_start_time")
+    paused.training_job.summary.training_time_in_seconds = 2
+    resumed, ended = training_job_event(5, 1, "InProgress"), training_job_event(7, 1, "Completed")
+    for each in (resumed, ended):
+        each.training_job.summary.training_start_time.FromMilliseconds(round(1000 * at(103)))
+    resumed.training_job.summary.training_time_in_seconds = 2
+    ended.training_job.summary.training_end_time.FromMilliseconds(round(1000 * at(106)))
+    ended.training_job.summary.training_time_in_seconds = 5
+    first, second = metric(3, 1, 1, 0.5), metric(6, 1, 2, 0.75)
+    second.at.FromMilliseconds(round(1000 * at(105)))
+    return [
+        status_event(1, "InProgress"),
+        begun,
+        first,
+        paused,
+        resumed,
+        second,
+        ended,
+        status_event(8, "Completed"),
+    ]
+
+
+def test_the_rest_of_a_paused_training_job_is_no_time_that_it_ran(
+    service: FakeTuningService, server: str
+) -> None:
+    service.streams = [rested_job(), rested_job()]
+    rows = list(csv.DictReader(io.StringIO(export(server).stdout)))
+    assert {row["TrainingStartTime"] for row in rows} == {"2026-11-24T09:00:01.000000Z"}
+    assert [float(row["Elapsed"]) for row in rows] == [0.5, 4]
+    assert {float(row["TrainingTimeInSeconds"]) for row in rows} == {5}
+    done = run("--job", "digits", "--server", server, "--rule", "median", "--json")
+    assert json.loads(done.stdout)["Seconds"]["Total"] == 5
+
+
+def hyperband(*, least: int, most: int) -> Described:
+    job = described("Completed", best=1)
+    config = job.hyper_parameter_tuning_job_config
+    config.strategy = HYPERBAND
+    config.strategy_config.hyperband_strategy_config.min_resource = least
+    config.strategy_config.hyperband_strategy_config.max_resource = most
+    return job
+
+
+def test_a_job_of_hyperband_is_replayed_with_its_own_resources_unless_others_are_given(
+    service: FakeTuningService, server: str
+) -> None:
+    service.answers[DESCRIBE] = [hyperband(least=2, most=9)]
+    service.streams = [whole_job() for _ in range(3)]
+    rule = ("--job", "digits", "--server", server, "--rule", "halving")
+    assert "one of 4 goes on; rungs at 2, 8 of 9 steps" in run(*rule).stdout
+    given = ("--min-resource", "1", "--max-resource", "1")
+    assert "no rung below 1 step\n" in run(*rule, *given).stdout
+    refused = run(*rule, "--max-resource", "1")
+    assert refused.exit_code == 2
+    assert "MinResource, 2, is above --max-resource 1: say --min-resource" in refused.stderr
+
+
+def test_what_hyperband_stopped_beyond_its_full_resource_may_be_the_best(
+    service: FakeTuningService, server: str
+) -> None:
+    events = whole_job()
+    stopped = training_job_event(14, 3, "Stopped", value=0.9)
+    service.answers[DESCRIBE] = [hyperband(least=1, most=1)]
+    service.streams = [[*events[:-2], stopped, events[-1]]]
+    said = run("--job", "digits", "--server", server, "--rule", "halving").stdout
+    assert f"Best without the rule: 0.9, trial {trial(3)}" in said
+    assert "Stopped: 2 of 2 trials: 2 beyond the full resource" in said
+    assert "The best trial would have been stopped, and keeps its result: it went on" in said
+    assert "to its end" not in said
+    assert "stopped early" not in said
+
+
+def test_one_of_a_kind_is_said_in_the_singular() -> None:
+    said = run("-", *HALVING, text="trial,value\na,1\n").stdout
+    assert "Record: 1 trial, 1 value to minimize" in said
+    assert "no rung below 1 step\n" in said
 
 
 def test_definitions_are_judged_apart(service: FakeTuningService, server: str) -> None:

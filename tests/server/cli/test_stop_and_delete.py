@@ -13,6 +13,10 @@ from tests.clients.fake_tuning_service import FakeTuningService, serving_in_thre
 from tests.server.cli.cli_events import described_training_job, trial
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
+from tunesmith.v1.training_job_pb2 import (
+    TRAINING_JOB_STATUS_IN_PROGRESS,
+    TRAINING_JOB_STATUS_STOPPED,
+)
 from tunesmith_server.cli import main
 
 CHANGES: Final = tuple(itertools.product(("stop", "delete"), ("digits", trial(1))))
@@ -52,10 +56,23 @@ def test_stop_and_delete_say_on_standard_error_what_they_did(
         "StopHyperParameterTuningJob",
         "DescribeTrainingJob",
         "StopTrainingJob",
+        "DescribeTrainingJob",
         "DeleteHyperParameterTuningJob",
         "DescribeTrainingJob",
         "DeleteTrainingJob",
     ]
+
+
+def test_the_stop_of_a_training_job_that_no_runner_has_is_said_to_be_done(
+    service: FakeTuningService, server: str
+) -> None:
+    paused, stopped = described_training_job(1), described_training_job(1)
+    paused.training_job_status = TRAINING_JOB_STATUS_IN_PROGRESS
+    stopped.training_job_status = TRAINING_JOB_STATUS_STOPPED
+    for after, said in ((stopped, "is stopped."), (paused, "is stopping.")):
+        service.answers["DescribeTrainingJob"] = [paused, after]
+        done = run("jobs", "stop", trial(1), "--server", server)
+        assert (done.exit_code, done.stderr) == (0, f"{trial(1)} {said}\n")
 
 
 def test_stop_and_delete_can_print_the_wire_form(server: str) -> None:

@@ -64,6 +64,7 @@ def test_jobs_trials_says_of_each_training_job_by_what_it_was_stopped_early(
         for number, verdict in enumerate(verdicts, start=1)
     ]
     jobs = from_aws({"TrainingJobSummaries": summaries}, TrainingJobs)
+    jobs.training_job_summaries[4].training_time_in_seconds = 2.5
     service.answers["ListTrainingJobsForHyperParameterTuningJob"] = [jobs]
     headers, *lines = shown("jobs", "trials", "digits", "--server", server)
     assert headers.endswith("WHY STOPPED EARLY")
@@ -71,6 +72,7 @@ def test_jobs_trials_says_of_each_training_job_by_what_it_was_stopped_early(
     assert lines[1].endswith("  at 7: 0.5, median of 3: 0.625")
     assert lines[2].endswith("  at 10: 0.875, beyond its full resource")
     assert lines[3].endswith("  lr=0.123457")
+    assert "=0.5  2.5 s  " in lines[4]
     assert lines[4].endswith("  paused at rung 1 at 3: 0.5, number 2 of 3")
 
 

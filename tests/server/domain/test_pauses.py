@@ -134,6 +134,8 @@ def test_the_time_of_rest_is_not_running_time() -> None:
     ended = job.trial(1)
     assert ended.ended_at is not None
     assert ended.runtime(ended.ended_at) == timedelta(minutes=4)
+    told = [each for each in job.decisions.store.events if each.HasField("training_job")]
+    assert told[-1].training_job.summary.training_time_in_seconds == 240
 
 
 def test_an_answer_that_is_outdated_changes_nothing() -> None:

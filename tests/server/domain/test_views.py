@@ -51,6 +51,7 @@ def test_a_completed_training_job_is_summed_up_whole() -> None:
     assert shown.creation_time.ToDatetime(tzinfo=UTC) == job.trial(1).created_at
     assert shown.training_start_time.ToDatetime(tzinfo=UTC) == started_at
     assert shown.training_end_time.ToDatetime(tzinfo=UTC) == job.now
+    assert shown.training_time_in_seconds == (job.now - started_at).total_seconds()
     final = shown.final_hyper_parameter_tuning_job_objective_metric
     assert (final.metric_name, final.value) == (METRIC, 0.5)
     assert not final.type, "SageMaker's own summaries have no Type"
@@ -64,6 +65,7 @@ def test_what_is_not_known_of_a_training_job_is_absent() -> None:
     for field in (
         "training_start_time",
         "training_end_time",
+        "training_time_in_seconds",
         "failure_reason",
         "final_hyper_parameter_tuning_job_objective_metric",
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -98,6 +99,23 @@ async def test_each_runner_gets_what_the_definition_says_and_describe_shows_it(
         assert [m.name for m in algorithm.metric_definitions] == [METRICS[name]]
         limit_s = 90 if name == "second" else 600
         assert described.stopping_condition.max_runtime_in_seconds == limit_s
+
+
+@pytest.mark.parametrize(
+    ("ran", "shown_s"), [(0.0, 1), (0.25, 1), (60.0, 60), (60.25, 61), (60.75, 61)]
+)
+async def test_the_time_that_a_training_job_ran_is_rounded_up(
+    done: tuple[StoredJob, dict[str, StoredTrial]], ran: float, shown_s: int
+) -> None:
+    _, trials = done
+    stored = next(iter(trials.values()))
+    started_at = stored.trial.training_started_at
+    assert started_at is not None
+    ended_at = started_at + timedelta(seconds=ran)
+    trial = replace(stored.trial, ended_at=ended_at, spent=timedelta())
+    described = MESSAGES.training_job(replace(stored, trial=trial))
+    assert described.training_time_in_seconds == shown_s
+    assert described.billable_time_in_seconds == shown_s
 
 
 async def test_summaries_have_the_definition_and_its_metric(

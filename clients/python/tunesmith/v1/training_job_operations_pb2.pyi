@@ -235,12 +235,12 @@ class DescribeTrainingJobResponse(google.protobuf.message.Message):
     enable_managed_spot_training: builtins.bool
     """Output only. Whether it may be interrupted for others. Absent: not reported."""
     training_time_in_seconds: builtins.int
-    """Output only. Time from start to end, in seconds, rounded up. At least 1. Absent: it has
-    not started.
+    """Output only. How long its programs ran, in all attempts, in seconds, rounded up: rests and
+    waits between them are left out. At least 1. Absent: it has not ended, or nothing ran.
     """
     billable_time_in_seconds: builtins.int
-    """Output only. Time actually running, interruptions left out, in seconds, rounded up. At
-    least 1. Absent: it has not started.
+    """Output only. The same as `TrainingTimeInSeconds`. At least 1. Absent: it has not ended, or
+    nothing ran.
     """
     billable_token_count: builtins.int
     """Output only. Part of SageMaker's shape; never set here. At least 0."""
@@ -303,7 +303,7 @@ class DescribeTrainingJobResponse(google.protobuf.message.Message):
 
     @property
     def training_start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Output only. When its trial first started on a runner, UTC. Absent: it has not started."""
+        """Output only. When its program was last started, UTC. Absent: it was not, or waits or rests."""
 
     @property
     def training_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -439,12 +439,14 @@ class HyperbandStrategyConfig(google.protobuf.message.Message):
     MAX_RESOURCE_FIELD_NUMBER: builtins.int
     min_resource: builtins.int
     """Objective values that a trial may emit before the strategy may stop it; <= `MaxResource`.
-    At least 1. Absent: 1.
+    At least 1. Absent: a thirtieth of `MaxResource`, rounded up, where the first rung then lies.
     """
     max_resource: builtins.int
     """Objective values after which a trial is stopped; at most 20 000. At least 1. Absent:
-    taken from a static hyperparameter `epochs`, `numepochs`, `n-epochs`, `n_epochs` or
-    `num_epochs`; the request is refused if there is none.
+    taken from a hyperparameter `epochs`, `numepochs`, `n-epochs`, `n_epochs` or `num_epochs`: a
+    static one's value or, of a tuned integer, the largest in its range. The request is refused if
+    there is none. Where such a hyperparameter is tuned, a trial's own value holds for it, if that
+    is smaller.
     """
     def __init__(
         self,
@@ -768,6 +770,7 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     OBJECTIVE_STATUS_FIELD_NUMBER: builtins.int
     OBJECTIVE_FAILURE_REASON_FIELD_NUMBER: builtins.int
     STOPPING_VERDICT_FIELD_NUMBER: builtins.int
+    TRAINING_TIME_IN_SECONDS_FIELD_NUMBER: builtins.int
     training_job_definition_name: builtins.str
     """Output only. The definition it was made from. 1 to 64 characters: letters, digits and
     inner hyphens. Absent: the tuning job has the singular `TrainingJobDefinition` without a
@@ -797,13 +800,18 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
     characters. Absent: its objective status is another one, or it ended under a release that did
     not say.
     """
+    training_time_in_seconds: builtins.float
+    """Output only. Extension: how long its programs have run in all attempts that are over, in
+    seconds, not rounded: rests and waits between them are left out. At least 0. Absent: no attempt
+    is over, or under a release that did not say.
+    """
     @property
     def creation_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Output only. Always present. When the training job was created, UTC."""
 
     @property
     def training_start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Output only. When its trial first started on a runner, UTC. Absent: it has not started."""
+        """Output only. When its program was last started, UTC. Absent: it was not, or waits or rests."""
 
     @property
     def training_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -845,13 +853,16 @@ class HyperParameterTrainingJobSummary(google.protobuf.message.Message):
         objective_status: global___ObjectiveStatus.ValueType = ...,
         objective_failure_reason: builtins.str | None = ...,
         stopping_verdict: tunesmith.v1.stopping_verdict_pb2.StoppingVerdict | None = ...,
+        training_time_in_seconds: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "objective_status", b"objective_status", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "_training_time_in_seconds", b"_training_time_in_seconds", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_start_time", b"training_start_time", "training_time_in_seconds", b"training_time_in_seconds"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_objective_failure_reason", b"_objective_failure_reason", "_training_time_in_seconds", b"_training_time_in_seconds", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "final_hyper_parameter_tuning_job_objective_metric", b"final_hyper_parameter_tuning_job_objective_metric", "objective_failure_reason", b"objective_failure_reason", "objective_status", b"objective_status", "stopping_verdict", b"stopping_verdict", "training_end_time", b"training_end_time", "training_job_arn", b"training_job_arn", "training_job_definition_name", b"training_job_definition_name", "training_job_name", b"training_job_name", "training_job_status", b"training_job_status", "training_start_time", b"training_start_time", "training_time_in_seconds", b"training_time_in_seconds", "tuned_hyper_parameters", b"tuned_hyper_parameters", "tuning_job_name", b"tuning_job_name"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_failure_reason", b"_failure_reason"]) -> typing.Literal["failure_reason"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_objective_failure_reason", b"_objective_failure_reason"]) -> typing.Literal["objective_failure_reason"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_training_time_in_seconds", b"_training_time_in_seconds"]) -> typing.Literal["training_time_in_seconds"] | None: ...
 
 global___HyperParameterTrainingJobSummary = HyperParameterTrainingJobSummary
 
