@@ -18,7 +18,8 @@ from typing import Annotated, Final, TypeAlias
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from tunesmith_server.domain.addresses import Address, guess_address, parse_address
+from tunesmith_server.address_settings import DEFAULT_GRPC, DEFAULT_HTTP, grpc_fault, http_fault
+from tunesmith_server.domain.addresses import Address, parse_address
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import (
@@ -27,14 +28,12 @@ from tunesmith_server.domain.site import (
     Quotas,
     Site,
     algorithm_name_fault,
+    bucket_name_fault,
     metric_regex_fault,
 )
 from tunesmith_server.engine.fleet import FleetSettings
 from tunesmith_server.hyperparameter_settings import HyperparameterSection, repeated_name
 from tunesmith_server.settings_problems import path_of, problem, shown
-
-DEFAULT_GRPC: Final = "127.0.0.1:7070"
-DEFAULT_HTTP: Final = "127.0.0.1:7071"
 
 _GIB: Final = 2**30
 _MOST: Final = 2**31 - 1  # what the protocol's counts can hold
@@ -62,33 +61,6 @@ def _checked(fault: Callable[[str], str | None]) -> AfterValidator:
         return text
 
     return AfterValidator(check)
-
-
-def _grpc_fault(address: str) -> str | None:
-    """Refuse what is no HOST:PORT, or can be reached from other hosts."""
-    found = parse_address(address)
-    if found is None:
-        return f"write {_completed(address, DEFAULT_GRPC)}"
-    if not found.is_loopback:
-        return (
-            "this release listens on loopback addresses only, because it has neither TLS nor "
-            f"tokens yet; write 127.0.0.1, localhost or [::1] before :{found.port}"
-        )
-    return None
-
-
-def _http_fault(address: str) -> str | None:
-    """Refuse what is no HOST:PORT. Whether others may reach it is decided with the access keys."""
-    found = parse_address(address)
-    if found is None:
-        return f"write {_completed(address, DEFAULT_HTTP)}"
-    return None if found.host else f"write a host before :{found.port}, such as 127.0.0.1"
-
-
-def _completed(address: str, default: str) -> str:
-    """Guess the HOST:PORT that was meant."""
-    port = int(default.rpartition(":")[2])
-    return guess_address(address, port=port) or f"HOST:PORT, such as {default}"
 
 
 def _text_fault(text: str) -> str | None:
@@ -129,8 +101,8 @@ class _Section(BaseModel):
 class ServerSection(_Section):
     """``[server]``: where the server listens and keeps its data."""
 
-    grpc: Annotated[str, _checked(_grpc_fault)] = DEFAULT_GRPC
-    http: Annotated[str, _checked(_http_fault)] = DEFAULT_HTTP
+    grpc: Annotated[str, _checked(grpc_fault)] = DEFAULT_GRPC
+    http: Annotated[str, _checked(http_fault)] = DEFAULT_HTTP
     data_dir: _Text | None = None
     runner: bool = True
     allow_inline_commands: bool | None = None
@@ -195,6 +167,12 @@ class ImageSection(_Section):
     algorithm: str
 
 
+class BucketSection(_Section):
+    """``[buckets."NAME"]``: the directory that stands for a bucket, on the embedded runner."""
+
+    path: Annotated[str, Field(min_length=1), _checked(_text_fault)]
+
+
 class InstanceTypeSection(_Section):
     """``[instance_types."NAME"]``: a profile of the site's own."""
 
@@ -217,6 +195,7 @@ class SiteFile(_Section):
     runners: RunnersSection = RunnersSection()
     algorithms: dict[Annotated[str, _checked(algorithm_name_fault)], AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
+    buckets: dict[Annotated[str, _checked(bucket_name_fault)], BucketSection] = {}
     instance_types: dict[str, InstanceTypeSection] = {}
 
 
@@ -232,6 +211,7 @@ class ServerSettings:
         data_dir: Where everything that must last is kept.
         runner: Whether an embedded runner is started.
         runner_slots: Its slots; None: as many as it has CPUs.
+        buckets: Its directories that stand for buckets, by name.
         account: Whose ARNs the resources have.
         site: What is registered on this site.
         fleet: How patient the server is with runners.
@@ -245,6 +225,7 @@ class ServerSettings:
     data_dir: Path
     runner: bool
     runner_slots: int | None
+    buckets: Mapping[str, Path]
     account: Account
     site: Site
     fleet: FleetSettings
@@ -274,7 +255,7 @@ def load_settings(
     """
     problems = [
         f"--{option} is {shown(address)}; {fault}"
-        for option, address, find in (("grpc", grpc, _grpc_fault), ("http", http, _http_fault))
+        for option, address, find in (("grpc", grpc, grpc_fault), ("http", http, http_fault))
         if address is not None and (fault := find(address)) is not None
     ]
     file, wrong = _site_file({} if config is None else _read(config))
@@ -292,6 +273,7 @@ def load_settings(
         data_dir=(chosen_dir if data_dir is None else data_dir).resolve(),
         runner=runner and file.server.runner,
         runner_slots=file.runners.slots,
+        buckets={name: folder / section.path for name, section in file.buckets.items()},
         account=Account(region=file.account.region, account_id=file.account.account_id),
         site=_site(file, folder, is_private=http_address.is_loopback),
         fleet=FleetSettings(

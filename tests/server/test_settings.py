@@ -97,6 +97,12 @@ tunable = false
 [[algorithms.mnist.hyperparameters]]
 name = "comment"
 type = "FreeText"
+[buckets."lab.data"]
+path = "bucket"
+
+[buckets.srv]
+path = "/srv/b"
+
 [images."registry.example/mnist:1"]
 algorithm = "mnist"
 [instance_types."lab.half"]
@@ -135,6 +141,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
         "image_size": None,
         "comment": None,
     }
+    assert settings.buckets == {"lab.data": config.parent / "bucket", "srv": Path("/srv/b")}
     assert site.images == {"registry.example/mnist:1": "mnist"}
     half = InstanceProfile(vcpus=8, memory_bytes=3 * 2**29, gpus=2)
     assert site.instance_types == {"lab.half": half}
@@ -207,6 +214,10 @@ WRONG = {
     ),
     "[instance_types.'a b']\nvcpus = 1\nmemory_gib = inf": (
         'instance_types."a b".memory_gib is inf; write a number up to 2147483647'
+    ),
+    "[buckets.A_b]\npath = 'x'": (
+        "buckets.A_b has a name that it cannot have; a bucket's name has 3 to 63 small letters, "
+        "digits and inner dots and hyphens"
     ),
     "[images.'a:1']\nalgorithm = 'zz'": (
         'images."a:1".algorithm is "zz"; name an algorithm of this file: it has none yet'

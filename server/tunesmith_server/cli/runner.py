@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 )
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="For placement; repeatable.")
 @click.option(
+    "--bucket",
+    "buckets",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="A directory that stands for a bucket: s3://NAME/... leads there. Repeatable.",
+)
+@click.option(
     "--data-dir",
     type=DataDir(),
     help="Where trials run. Default: under the user's data directory.",
@@ -58,6 +65,7 @@ def runner(
     gpus: str | None,
     slots: int | None,
     labels: tuple[str, ...],
+    buckets: tuple[str, ...],
     data_dir: Path | None,
     name: str,
     exit_when_orphaned_s: float | None,
@@ -80,7 +88,11 @@ def runner(
             name=name,
             slots=slots or len(os.sched_getaffinity(0)),
             gpus=_gpu_list(gpus),
-            labels=_label_map(labels),
+            labels=_pairs(labels, option="--label", form="K=V"),
+            buckets={
+                bucket: Path(directory).absolute()
+                for bucket, directory in _pairs(buckets, option="--bucket", form="NAME=DIR").items()
+            },
             exit_when_orphaned_s=exit_when_orphaned_s,
         )
     except ValueError as error:
@@ -126,11 +138,11 @@ def _gpu_list(text: str | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _label_map(labels: tuple[str, ...]) -> dict[str, str]:
+def _pairs(texts: tuple[str, ...], *, option: str, form: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for label in labels:
-        key, equals, value = label.partition("=")
+    for text in texts:
+        key, equals, value = text.partition("=")
         if not key or not equals:
-            raise click.BadParameter(f"{label!r} is not K=V", param_hint="--label")
+            raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
         pairs[key] = value
     return pairs

@@ -18,6 +18,7 @@ from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded
 from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
 
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SPECIFICATION = "TrainingJobDefinition.AlgorithmSpecification"
 
 
@@ -144,6 +145,16 @@ def algorithm_name_fault(name: str) -> str | None:
     if _NAME.fullmatch(name):
         return None
     return "an algorithm's name has 1 to 63 letters, digits and inner hyphens"
+
+
+def bucket_name_fault(name: str) -> str | None:
+    """Say why no bucket can have a name; None if one can.
+
+    S3's rule for general purpose buckets, without the prefixes that it keeps for itself.
+    """
+    if _BUCKET_NAME.fullmatch(name):
+        return None
+    return "a bucket's name has 3 to 63 small letters, digits and inner dots and hyphens"
 
 
 def metric_regex_fault(regex: str) -> str | None:

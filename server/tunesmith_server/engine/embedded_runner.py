@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,12 +39,14 @@ class EmbeddedRunner:
         address_file: File that holds the server's address.
         slots: Trials at a time; None: the runner decides.
         stop_grace_s: How long a trial may take to stop.
+        buckets: Directories that stand for buckets, by name.
     """
 
     data_dir: Path
     address_file: Path
     slots: int | None
     stop_grace_s: float
+    buckets: Mapping[str, Path]
 
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
@@ -72,6 +75,8 @@ class EmbeddedRunner:
         ]
         if self.slots is not None:
             command += ["--slots", str(self.slots)]
+        for name, directory in self.buckets.items():
+            command += ["--bucket", f"{name}={directory}"]
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
         # then stops the runner in good order.
         return await asyncio.create_subprocess_exec(

@@ -30,6 +30,7 @@ def attempt(tmp_path: Path, lease_token: int = 1) -> tuple[Checkpoints, Checkpoi
         TrialTree(root=tmp_path / "trials" / str(lease_token)),
         training_job_name=JOB,
         lease_token=lease_token,
+        buckets={},
     )
     return Checkpoints(place), place
 
@@ -190,7 +191,7 @@ def test_a_directory_under_opt_ml_is_one_under_the_trials_own(
 ) -> None:
     config = definition_pb.CheckpointConfig(s3_uri=tmp_path.as_uri(), local_path=local_path)
     tree = TrialTree(root=tmp_path / "trials" / "1")
-    place = checkpoint_place(config, tree, training_job_name=JOB, lease_token=1)
+    place = checkpoint_place(config, tree, training_job_name=JOB, lease_token=1, buckets={})
     assert place.local == tree.ml / inner
 
 
@@ -202,7 +203,7 @@ def test_another_directory_is_refused_by_name(tmp_path: Path, local_path: str) -
     config = definition_pb.CheckpointConfig(s3_uri=tmp_path.as_uri(), local_path=local_path)
     tree = TrialTree(root=tmp_path / "trials" / "1")
     with pytest.raises(TrialFailure, match=r"ClientError: CheckpointConfig.LocalPath is "):
-        checkpoint_place(config, tree, training_job_name=JOB, lease_token=1)
+        checkpoint_place(config, tree, training_job_name=JOB, lease_token=1, buckets={})
 
 
 def test_a_place_that_cannot_be_written_to_is_refused_by_name(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_by_name(tmp_path: Path) ->
     config = definition_pb.CheckpointConfig(s3_uri=(tmp_path / "file" / "x").as_uri())
     tree = TrialTree(root=tmp_path / "trials" / "1")
     with pytest.raises(TrialFailure, match=r"S3Uri is .*/file is no directory"):
-        checkpoint_place(config, tree, training_job_name=JOB, lease_token=1)
+        checkpoint_place(config, tree, training_job_name=JOB, lease_token=1, buckets={})
 
 
 #: Counts on from its checkpoint, and says where it began; is killed, or waits, where it is told to.

@@ -28,6 +28,7 @@ def _runner(folder: Path) -> EmbeddedRunner:
         address_file=folder / "server-address",
         slots=1,
         stop_grace_s=5.0,
+        buckets={},
     )
 
 
@@ -182,6 +183,7 @@ async def test_a_runner_that_does_not_end_is_killed(
         address_file=tmp_path / "server-address",
         slots=1,
         stop_grace_s=-14.9,  # which leaves a tenth of a second of patience
+        buckets={},
     )
     async with _running(runner):
         async with asyncio.timeout(_LIMIT_S):

@@ -29,8 +29,9 @@ from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.places import Places
 from tunesmith.runner.session import run_session
 from tunesmith.runner.settings import RunnerSettings, server_address
+from tunesmith.runner.stop_reasons import StopReason
 from tunesmith.runner.threads import WorkerThreads
-from tunesmith.runner.trial import StopReason, Trial, TrialHost
+from tunesmith.runner.trial import Trial, TrialHost
 from tunesmith.v1 import runner_service_pb2 as pb
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class RunnerAgent:
                 threads=threads,
                 limits=settings.limits,
                 environment=self._environment,
+                buckets=settings.buckets,
                 cpu_count=self._cpu_count,
                 clock=self._clock,
             )

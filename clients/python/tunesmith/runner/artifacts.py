@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from tunesmith.runner.contract import TrialTree
 from tunesmith.runner.errors import FailureKind, TrialFailure
-from tunesmith.runner.locations import path_of_uri
+from tunesmith.runner.locations import Buckets, path_of_uri
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
 # Models hardly shrink; the highest level would only take three times as long.
@@ -41,8 +41,15 @@ class Destination:
     compressed: bool
 
 
-def destination(config: definition_pb.OutputDataConfig, training_job_name: str) -> Destination:
+def destination(
+    config: definition_pb.OutputDataConfig, training_job_name: str, *, buckets: Buckets
+) -> Destination:
     """Find where a trial's artifacts go, and whether they could.
+
+    Args:
+        config: What the request has.
+        training_job_name: The trial.
+        buckets: What stands for buckets here.
 
     Raises:
         TrialFailure: The place is not one that this runner can write to.
@@ -51,7 +58,7 @@ def destination(config: definition_pb.OutputDataConfig, training_job_name: str) 
         raise TrialFailure(
             FailureKind.CLIENT, "KmsKeyId is set: this runner stores without encryption only"
         )
-    base = path_of_uri(config.s3_output_path, member="S3OutputPath")
+    base = path_of_uri(config.s3_output_path, member="S3OutputPath", buckets=buckets)
     existing = next(path for path in (base, *base.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise TrialFailure(

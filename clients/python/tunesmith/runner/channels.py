@@ -1,7 +1,7 @@
 """Input channels in File mode: copied into the trial's directory before its program starts.
 
-Only ``S3Prefix`` sources with a ``file://`` URI, as they are: not compressed, not wrapped, not
-sharded. Everything else is refused by name.
+Only ``S3Prefix`` sources that are a file or directory here, as they are: not compressed, not
+wrapped, not sharded. Everything else is refused by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tunesmith.runner.errors import FailureKind, TrialFailure
-from tunesmith.runner.locations import path_of_uri
+from tunesmith.runner.locations import Buckets, path_of_uri
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
@@ -22,9 +22,17 @@ _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 def source_of_channel(
-    channel: definition_pb.Channel, default_mode: definition_pb.TrainingInputMode.ValueType
+    channel: definition_pb.Channel,
+    default_mode: definition_pb.TrainingInputMode.ValueType,
+    *,
+    buckets: Buckets,
 ) -> Path:
     """Find where a channel's data are.
+
+    Args:
+        channel: The channel.
+        default_mode: The trial's, for a channel without its own.
+        buckets: What stands for buckets here.
 
     Raises:
         TrialFailure: The channel asks for what this runner does not do.
@@ -74,7 +82,8 @@ def source_of_channel(
                 f"channel {channel.channel_name!r} asks for what this runner does not do; {rule} "
                 "is possible",
             )
-    return path_of_uri(source.s3_uri, member=f"S3Uri of channel {channel.channel_name!r}")
+    member = f"S3Uri of channel {channel.channel_name!r}"
+    return path_of_uri(source.s3_uri, member=member, buckets=buckets)
 
 
 def copy_channel(source: Path, target: Path, *, check: Callable[[int], None]) -> None:

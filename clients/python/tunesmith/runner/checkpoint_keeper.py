@@ -10,6 +10,7 @@ from typing import Final
 
 from tunesmith.runner.checkpoints import Check, Checkpoints, checkpoint_place
 from tunesmith.runner.contract import TrialTree
+from tunesmith.runner.locations import Buckets
 from tunesmith.runner.settings import RunnerLimits
 from tunesmith.runner.threads import Wanted, WorkerThreads, WorkUnwanted
 from tunesmith.v1 import runner_service_pb2 as pb
@@ -23,6 +24,7 @@ def checkpoint_keeper(
     *,
     threads: WorkerThreads,
     limits: RunnerLimits,
+    buckets: Buckets,
     tell: Callable[[str], None],
 ) -> CheckpointKeeper | None:
     """Make what keeps a trial's checkpoints; None: they are not kept.
@@ -37,6 +39,7 @@ def checkpoint_keeper(
         tree,
         training_job_name=assignment.training_job_name,
         lease_token=assignment.lease_token,
+        buckets=buckets,
     )
     return CheckpointKeeper(Checkpoints(place), threads=threads, limits=limits, tell=tell)
 

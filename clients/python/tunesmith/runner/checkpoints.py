@@ -24,7 +24,7 @@ from typing import Final
 
 from tunesmith.runner.contract import TrialTree
 from tunesmith.runner.errors import PATH_MISTAKES, FailureKind, TrialFailure, failure_of_os_error
-from tunesmith.runner.locations import path_of_uri
+from tunesmith.runner.locations import Buckets, path_of_uri
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
 _ML: Final = PurePosixPath("/opt/ml")
@@ -85,13 +85,21 @@ def checkpoint_place(
     *,
     training_job_name: str,
     lease_token: int,
+    buckets: Buckets,
 ) -> CheckpointPlace:
     """Find where a training job's checkpoints are, and whether they could be.
+
+    Args:
+        config: What the request has.
+        tree: Where the attempt runs.
+        training_job_name: The trial.
+        lease_token: Of this attempt.
+        buckets: What stands for buckets here.
 
     Raises:
         TrialFailure: The place is not one that this runner can use.
     """
-    base = path_of_uri(config.s3_uri, member="CheckpointConfig.S3Uri")
+    base = path_of_uri(config.s3_uri, member="CheckpointConfig.S3Uri", buckets=buckets)
     existing = next(path for path in (base, *base.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise TrialFailure(

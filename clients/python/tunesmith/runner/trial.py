@@ -14,7 +14,6 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
@@ -27,6 +26,7 @@ from tunesmith.runner.errors import (
     TrialFailure,
     failure_of_os_error,
 )
+from tunesmith.runner.locations import Buckets
 from tunesmith.runner.metrics import MetricPatternError, MetricScanner
 from tunesmith.runner.missing_objective import (
     missing_objective,
@@ -37,6 +37,7 @@ from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.output import OutputPump
 from tunesmith.runner.process import TrialProcess, start_process
 from tunesmith.runner.settings import RunnerLimits
+from tunesmith.runner.stop_reasons import OUTCOMES, RANKS, StopReason
 from tunesmith.runner.threads import Wanted, WorkerThreads, WorkUnwanted
 from tunesmith.v1 import runner_service_pb2 as pb
 
@@ -49,32 +50,6 @@ _DEFAULT_GRACE_S: Final = 120.0
 _TOO_MUCH: Final = frozenset({errno.E2BIG})
 
 
-class StopReason(StrEnum):
-    """Say why a trial is made to end before its time."""
-
-    DRAINING = "the runner shuts down"
-    PAUSED = "the server asked for it back"
-    REQUESTED = "the server asked"
-    MAX_RUNTIME = "its maximum runtime is over"
-    REVOKED = "its lease is no longer good"
-
-
-# A reason is only replaced by one of a higher rank.
-_RANK: Final = {
-    StopReason.DRAINING: 0,
-    StopReason.PAUSED: 0,
-    StopReason.REQUESTED: 1,
-    StopReason.MAX_RUNTIME: 1,
-    StopReason.REVOKED: 2,
-}
-_OUTCOMES: Final = {
-    StopReason.DRAINING: pb.TRIAL_OUTCOME_RETURNED,
-    StopReason.PAUSED: pb.TRIAL_OUTCOME_RETURNED,
-    StopReason.REQUESTED: pb.TRIAL_OUTCOME_STOPPED,
-    StopReason.MAX_RUNTIME: pb.TRIAL_OUTCOME_MAX_RUNTIME_EXCEEDED,
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialHost:
     """Say what the runner gives to every trial."""
@@ -82,6 +57,7 @@ class TrialHost:
     threads: WorkerThreads
     limits: RunnerLimits
     environment: Mapping[str, str]
+    buckets: Buckets
     cpu_count: int
     clock: Callable[[], datetime]
 
@@ -113,7 +89,7 @@ class Trial:
 
     def stop(self, reason: StopReason) -> None:
         """End the trial before its time; one that has ended already is left as it is."""
-        if self._reason is None or _RANK[reason] > _RANK[self._reason]:
+        if self._reason is None or RANKS[reason] > RANKS[self._reason]:
             self._reason = reason
         self._download_wanted.end()
         self._interrupted.set()
@@ -162,9 +138,16 @@ class Trial:
     async def _live(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
         self._report(pb.TRIAL_STAGE_STARTING)
         assignment, tree, host = self._assignment, self._tree, self._host
-        place = artifacts.destination(assignment.output_data_config, assignment.training_job_name)
+        place = artifacts.destination(
+            assignment.output_data_config, assignment.training_job_name, buckets=host.buckets
+        )
         self._keeper = checkpoint_keeper(
-            assignment, tree, threads=host.threads, limits=host.limits, tell=self._tell
+            assignment,
+            tree,
+            threads=host.threads,
+            limits=host.limits,
+            buckets=host.buckets,
+            tell=self._tell,
         )
         scanner = _scanner(assignment)
         environment = trial_environment(
@@ -206,9 +189,11 @@ class Trial:
 
     async def _download(self) -> None:
         assignment, keeper = self._assignment, self._keeper
-        mode = assignment.training_input_mode
+        mode, buckets = assignment.training_input_mode, self._host.buckets
         sources = {
-            self._tree.data / channel.channel_name: channels.source_of_channel(channel, mode)
+            self._tree.data / channel.channel_name: channels.source_of_channel(
+                channel, mode, buckets=buckets
+            )
             for channel in assignment.input_data_config
         }
         if not sources and keeper is None:
@@ -294,7 +279,7 @@ class Trial:
             return failed(algorithm_failure(ending, contract.failure_text(self._tree)), ending)
         outcome = pb.TRIAL_OUTCOME_COMPLETED
         if reason is not None:
-            outcome = _OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED)
+            outcome = OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED)
         uri = ""
         if outcome != pb.TRIAL_OUTCOME_RETURNED:
             try:
@@ -389,7 +374,7 @@ class Trial:
         if self._failure is not None:
             return failed(self._failure)
         reason = self._reason or StopReason.DRAINING
-        return pb.TrialEnded(outcome=_OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED))
+        return pb.TrialEnded(outcome=OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED))
 
 
 def _scanner(assignment: pb.TrialAssignment) -> MetricScanner:

@@ -116,8 +116,8 @@ def _more_than_one(value: object) -> bool:
     return isinstance(value, int) and value > 1
 
 
-def _is_no_file_uri(value: object) -> bool:
-    return isinstance(value, str) and not value.startswith("file://")
+def _is_out_of_reach(value: object) -> bool:
+    return isinstance(value, str) and not value.startswith(("file://", "s3://"))
 
 
 #: What lies under /opt/ml and has another meaning.
@@ -138,9 +138,9 @@ _MODES = Unserved(
     instead="File works",
 )
 _URI = Unserved(
-    asks=_is_no_file_uri,
-    because="buckets and web addresses are not reached yet",
-    instead="a file:// URI works",
+    asks=_is_out_of_reach,
+    because="web addresses are not reached yet",
+    instead="a file:// URI works, and an s3:// one where a directory stands for the bucket",
 )
 _GANG = Unserved(
     asks=_more_than_one,

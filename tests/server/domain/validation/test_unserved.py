@@ -131,7 +131,7 @@ ASKS: dict[str, Edit] = {
         s3(r), "s3_data_type", 1
     ),
     "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.S3Uri": lambda r: setattr(
-        s3(r), "s3_uri", "s3://bucket/key"
+        s3(r), "s3_uri", "https://host/key"
     ),
     "TrainingJobDefinition.InputDataConfig[].DataSource.S3DataSource.S3DataDistributionType": (
         lambda r: setattr(s3(r), "s3_data_distribution_type", 2)
@@ -211,7 +211,7 @@ ASKS: dict[str, Edit] = {
         definition(r), "enable_managed_spot_training", True
     ),
     "TrainingJobDefinition.CheckpointConfig.S3Uri": lambda r: setattr(
-        definition(r).checkpoint_config, "s3_uri", "s3://bucket/checkpoints"
+        definition(r).checkpoint_config, "s3_uri", "https://host/checkpoints"
     ),
     "TrainingJobDefinition.CheckpointConfig.LocalPath": lambda r: setattr(
         definition(r).checkpoint_config,
