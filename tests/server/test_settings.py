@@ -7,11 +7,12 @@ import platformdirs
 import pytest
 
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling
+from tunesmith_server.address_settings import DEFAULT_GRPC
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import MetricDefinition, Quotas, Site
 from tunesmith_server.engine.fleet import FleetSettings
-from tunesmith_server.settings import DEFAULT_GRPC, SettingsError, load_settings
+from tunesmith_server.settings import SettingsError, load_settings
 
 
 @pytest.fixture
