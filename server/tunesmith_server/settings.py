@@ -162,9 +162,10 @@ class AlgorithmSection(_Section):
 
 
 class ImageSection(_Section):
-    """``[images."repo:tag"]``: the algorithm that stands in for a TrainingImage."""
+    """``[images."repo:tag"]``: what stands in for a TrainingImage."""
 
-    algorithm: str
+    algorithm: str | None = None
+    python: Annotated[str, Field(min_length=1), _checked(_text_fault)] | None = None
 
 
 class BucketSection(_Section):
@@ -307,7 +308,7 @@ def _site_file(raw: Mapping[str, object]) -> tuple[SiteFile | None, list[str]]:
 
 
 def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
-    """Find the images whose algorithm there is not, in a file that may be wrong in other ways."""
+    """Find the images for which nothing, or no algorithm of the file, stands, in a file that may be wrong in other ways."""
     algorithms, images = raw.get("algorithms", {}), raw.get("images", {})
     if not isinstance(algorithms, dict) or not isinstance(images, dict):
         return
@@ -317,6 +318,8 @@ def _unregistered(raw: Mapping[str, object]) -> Iterator[str]:
         if isinstance(name, str) and name not in algorithms:
             setting = path_of(("images", image, "algorithm"))
             yield f"{setting} is {shown(name)}; name an algorithm of this file: {known}"
+        if section == {}:
+            yield f"{path_of(('images', image))} is empty; name its algorithm, or a python for scripts"
 
 
 def _http_address(file: SiteFile, option: str | None) -> Address:
@@ -368,7 +371,16 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
             )
             for name, section in file.algorithms.items()
         },
-        images={image: section.algorithm for image, section in file.images.items()},
+        images={
+            image: section.algorithm
+            for image, section in file.images.items()
+            if section.algorithm is not None
+        },
+        pythons={
+            image: _resolved(section.python, folder)
+            for image, section in file.images.items()
+            if section.python is not None
+        },
         instance_types=own,
         # Who may call is not who may run whatever they like here, unless the site says so.
         allow_inline_commands=is_private if inline is None else inline,

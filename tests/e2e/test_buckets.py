@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,21 +35,63 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         server.close()
 
 
+SCRIPT = """
+import argparse, os, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("-x", type=float)
+parser.add_argument("--epochs", type=int)
+parser.add_argument("--model-dir", default=os.environ["SM_MODEL_DIR"])
+arguments = parser.parse_args()
+pathlib.Path(arguments.model_dir, "x").write_text(str(arguments.x))
+print(f"objective={(arguments.x - 0.3) ** 2};")
+"""
+
+
+def completed(client: Any, request: dict[str, Any]) -> dict[str, Any]:
+    client.create_hyper_parameter_tuning_job(**request)
+    name = request["HyperParameterTuningJobName"]
+    described: dict[str, Any] = {}
+    deadline = time.monotonic() + 90
+    while described.get("HyperParameterTuningJobStatus") not in ("Completed", "Failed"):
+        assert time.monotonic() < deadline, described
+        time.sleep(0.1)
+        described = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    assert described["HyperParameterTuningJobStatus"] == "Completed", described["FailureReason"]
+    return described
+
+
 def test_models_go_to_the_directory_of_their_bucket(site: ServerProcess, tmp_path: Path) -> None:
     client: Any = sagemaker(site.http)
     request = tuning_job("Buckets-1", tmp_path)
     request["TrainingJobDefinition"]["OutputDataConfig"]["S3OutputPath"] = "s3://lab.models/tuned"
-    client.create_hyper_parameter_tuning_job(**request)
-    described: dict[str, Any] = {}
-    deadline = time.monotonic() + 90
-    while described.get("HyperParameterTuningJobStatus") != "Completed":
-        assert time.monotonic() < deadline, described
-        time.sleep(0.1)
-        described = client.describe_hyper_parameter_tuning_job(
-            HyperParameterTuningJobName="Buckets-1"
-        )
-    best = described["BestTrainingJob"]["TrainingJobName"]
+    best = completed(client, request)["BestTrainingJob"]["TrainingJobName"]
     training_job = client.describe_training_job(TrainingJobName=best)
     key = f"tuned/{best}/output/model.tar.gz"
     assert training_job["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://lab.models/{key}"
     assert (site.data_dir.parent / "models" / key).is_file()
+
+
+def test_a_script_in_a_bucket_runs_as_an_estimator_in_script_mode_asks(
+    site: ServerProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
+    with tarfile.open(site.data_dir.parent / "models" / "sourcedir.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "train.py", arcname="train.py")
+    client: Any = sagemaker(site.http)
+    request = tuning_job("Script-1", tmp_path, image=True)
+    definition = request["TrainingJobDefinition"]
+    definition["AlgorithmSpecification"]["TrainingImage"] = "registry.example.com/sklearn:1"
+    definition["OutputDataConfig"]["S3OutputPath"] = "s3://lab.models/scripts"
+    definition["StaticHyperParameters"] |= {
+        "sagemaker_container_log_level": "20",
+        "sagemaker_job_name": '"sklearn-2026-11-28"',
+        "sagemaker_program": '"train.py"',
+        "sagemaker_region": '"eu-central-1"',
+        "sagemaker_submit_directory": '"s3://lab.models/sourcedir.tar.gz"',
+    }
+    best = completed(client, request)["BestTrainingJob"]
+    model = f"scripts/{best['TrainingJobName']}/output/model.tar.gz"
+    with tarfile.open(site.data_dir.parent / "models" / model) as tar:
+        content = tar.extractfile("x")
+        assert content is not None
+        assert content.read().decode() == best["TunedHyperParameters"]["x"]

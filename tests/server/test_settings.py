@@ -98,6 +98,9 @@ tunable = false
 [[algorithms.mnist.hyperparameters]]
 name = "comment"
 type = "FreeText"
+[images.sklearn]
+python = "./venv/bin/python"
+
 [buckets."lab.data"]
 path = "bucket"
 
@@ -143,6 +146,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
         "comment": None,
     }
     assert settings.buckets == {"lab.data": config.parent / "bucket", "srv": Path("/srv/b")}
+    assert site.pythons == {"sklearn": str(config.parent / "venv/bin/python")}
     assert site.images == {"registry.example/mnist:1": "mnist"}
     half = InstanceProfile(vcpus=8, memory_bytes=3 * 2**29, gpus=2)
     assert site.instance_types == {"lab.half": half}
@@ -220,6 +224,8 @@ WRONG = {
         "buckets.A_b has a name that it cannot have; a bucket's name has 3 to 63 small letters, "
         "digits and inner dots and hyphens"
     ),
+    "[images.'a:1']": 'images."a:1" is empty; name its algorithm, or a python for scripts',
+    "[images.'a:1']\npython = ''": 'images."a:1".python is ""; write at least 1 character',
     "[images.'a:1']\nalgorithm = 'zz'": (
         'images."a:1".algorithm is "zz"; name an algorithm of this file: it has none yet'
     ),

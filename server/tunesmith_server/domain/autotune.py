@@ -21,7 +21,7 @@ from tunesmith_core.space.ranges import Categorical, Parameter
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.hints import choose_range
 from tunesmith_server.domain.job_spec import DEFAULT_TUNING_RUNTIME_S
-from tunesmith_server.domain.site import Site, resolve_algorithm
+from tunesmith_server.domain.site import Site, resolve_algorithm, runs_script
 from tunesmith_server.domain.validation.constraints import check_and_cut
 from tunesmith_server.domain.validation.draft import RANGES, read_draft
 from tunesmith_server.domain.validation.members import is_bounded
@@ -129,7 +129,9 @@ def _specification(
     if definition is None:
         return {}
     try:
-        name = resolve_algorithm(definition.algorithm_specification, site).registered_name
+        name = resolve_algorithm(
+            definition.algorithm_specification, site, is_script=runs_script(definition)
+        ).registered_name
     except InvalidRequest:  # of which a rule speaks
         return {}
     return {} if name is None else site.algorithms[name].hyperparameters

@@ -19,7 +19,7 @@ from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.instance_types import LOCAL
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER, Account
 from tunesmith_server.domain.schedules import full_schedule, is_schedule
-from tunesmith_server.domain.site import Site, resolve_algorithm
+from tunesmith_server.domain.site import Site, resolve_algorithm, runs_script
 from tunesmith_server.domain.tuning_job import (
     Definition,
     HalvingTerms,
@@ -141,7 +141,7 @@ def filled_definition(
     message.static_hyper_parameters[OBJECTIVE_HYPER_PARAMETER] = definition.metric_name
     message.hyper_parameter_ranges.SetInParent()
     _fill_scaling(message.hyper_parameter_ranges)
-    _fill_algorithm(message.algorithm_specification, account, site)
+    _fill_algorithm(message, account, site)
     _fill_resources(message)
 
 
@@ -312,11 +312,12 @@ def _fill_lease(config: job_pb.TrialLeaseConfig, terms: LeaseTerms) -> None:
 
 
 def _fill_algorithm(
-    specification: definition_pb.HyperParameterAlgorithmSpecification, account: Account, site: Site
+    definition: definition_pb.HyperParameterTrainingJobDefinition, account: Account, site: Site
 ) -> None:
     """Show the metrics that are looked for, and the members that SageMaker's SDK reads unasked."""
+    specification = definition.algorithm_specification
     try:
-        resolved = resolve_algorithm(specification, site)
+        resolved = resolve_algorithm(specification, site, is_script=runs_script(definition))
     except InvalidRequest:  # the site no longer has it; the request's own members stay true
         resolved = None
     if resolved is not None:

@@ -17,6 +17,12 @@ from tunesmith_core.space.ranges import Parameter
 from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded, Violation
 from tunesmith_server.domain.instance_types import InstanceProfile, shipped_profiles
 
+PROGRAM = "sagemaker_program"
+"""The hyperparameter that names the script to run, as SageMaker's SDK sends it."""
+
+SUBMIT_DIRECTORY = "sagemaker_submit_directory"
+"""The hyperparameter that says where the archive with the script is."""
+
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SPECIFICATION = "TrainingJobDefinition.AlgorithmSpecification"
@@ -97,6 +103,7 @@ class Site:
     Attributes:
         algorithms: By name.
         images: The algorithm's name for each container image that stands for one.
+        pythons: The Python with which scripts of a container image are run, by the image.
         instance_types: Profiles of the site's own; they come before the shipped ones.
         allow_inline_commands: Whether requests may carry command lines of their own.
         max_training_jobs: The most that one tuning job may launch in all.
@@ -106,6 +113,7 @@ class Site:
 
     algorithms: Mapping[str, Algorithm] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    pythons: Mapping[str, str] = field(default_factory=dict)
     instance_types: Mapping[str, InstanceProfile] = field(default_factory=dict)
     allow_inline_commands: bool = True
     max_training_jobs: int = 10_000
@@ -127,17 +135,24 @@ class ResolvedAlgorithm:
     """Hold what a trial runs.
 
     Attributes:
-        command: The program and its arguments.
+        command: The program and its arguments; of a script the Python that it is run with, and
+            empty for the runner's own.
         environment: The algorithm's own variables.
         metric_definitions: The algorithm's own, and the request's, which come before those of the
             same name.
-        registered_name: Name in the site's table; None for a command line from the request.
+        registered_name: Name in the site's table; None for a command line or a script from the
+            request.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     metric_definitions: tuple[MetricDefinition, ...]
     registered_name: str | None
+
+
+def runs_script(definition: definition_pb.HyperParameterTrainingJobDefinition) -> bool:
+    """Tell whether a definition names a script of its own to run in its image: script mode."""
+    return PROGRAM in definition.static_hyper_parameters
 
 
 def algorithm_name_fault(name: str) -> str | None:
@@ -173,6 +188,7 @@ def resolve_algorithm(
     specification: definition_pb.HyperParameterAlgorithmSpecification,
     site: Site,
     *,
+    is_script: bool,
     path: str = _SPECIFICATION,
 ) -> ResolvedAlgorithm:
     """Find what a specification runs at this site.
@@ -180,16 +196,19 @@ def resolve_algorithm(
     Args:
         specification: Names exactly one of an algorithm, an image and a command line.
         site: Where it runs.
+        is_script: Whether its hyperparameters name a script to run in the image, ``runs_script``.
         path: Where the request has it, for the error.
 
     Raises:
         InvalidRequest: The site has no such algorithm, does not know the image, or allows no
-            command lines.
+            command lines or scripts.
     """
     own = tuple(
         MetricDefinition(name=each.name, regex=each.regex)
         for each in specification.metric_definitions
     )
+    if is_script:
+        return _script(specification, own, site, path)
     if specification.algorithm_name:
         name = specification.algorithm_name.rpartition("/")[2]
         return _registered(name, own, site, member=f"{path}.AlgorithmName")
@@ -235,6 +254,35 @@ def _algorithm_of_image(image: str, site: Site, path: str) -> str:
             unimplemented=True,
         )
     return name
+
+
+def _script(
+    specification: definition_pb.HyperParameterAlgorithmSpecification,
+    own: tuple[MetricDefinition, ...],
+    site: Site,
+    path: str,
+) -> ResolvedAlgorithm:
+    image = specification.training_image
+    if not image:
+        member = "AlgorithmName" if specification.algorithm_name else "ContainerEntrypoint"
+        raise _unresolved(
+            f"{path}.{member}",
+            f"{PROGRAM} among the hyperparameters says what runs, and so does {member}. Leave one of "
+            "them out: a script goes with a TrainingImage",
+        )
+    python = site.pythons.get(image)
+    if python is None and not site.allow_inline_commands:
+        raise _unresolved(
+            f"{path}.TrainingImage",
+            "This site runs scripts from requests for images alone that it gives a Python to. Name "
+            f'it in tunesmith.toml: [images."{image}"] python = "/path/to/python"',
+        )
+    return ResolvedAlgorithm(
+        command=() if python is None else (python,),
+        environment={},
+        metric_definitions=own,
+        registered_name=None,
+    )
 
 
 def _inline(

@@ -13,7 +13,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.job_spec import instance_of, runtime_limit
 from tunesmith_server.domain.names import OBJECTIVE_HYPER_PARAMETER
-from tunesmith_server.domain.site import Site, resolve_algorithm
+from tunesmith_server.domain.site import Site, resolve_algorithm, runs_script
 from tunesmith_server.domain.trial import Trial
 from tunesmith_server.domain.tuning_job import JobSpec
 
@@ -48,7 +48,11 @@ class Assigner:
         """
         definition = message_of(spec, trial)
         try:
-            algorithm = resolve_algorithm(definition.algorithm_specification, self.site)
+            algorithm = resolve_algorithm(
+                definition.algorithm_specification,
+                self.site,
+                is_script=runs_script(definition),
+            )
         except InvalidRequest as error:
             told = "; ".join(violation.message for violation in error.violations)
             return self._failure(trial, f"ClientError: {told}")

@@ -24,7 +24,7 @@ HYPER_PARAMETERS = {
     "bias": "true",
     "x": "1",
     "_tuning_objective_metric": "validation:loss",
-    "sagemaker_program": '"train.py"',
+    "sagemaker_region": '"eu-west-1"',
     "sagemaker_container_log_level": "30",
 }
 
@@ -175,7 +175,7 @@ def test_the_environment_is_exactly_the_contracts(
     assert resource_config == contract.resource_config(made)
     assert input_data_config == contract.input_data_config(made)
     assert training_env["hyperparameters"]["optimizer"] == "sgd"
-    assert training_env["additional_framework_parameters"]["sagemaker_program"] == "train.py"
+    assert training_env["additional_framework_parameters"]["sagemaker_region"] == "eu-west-1"
     assert training_env["channel_input_dirs"]["train"] == f"{ml}/input/data/train"
 
 

@@ -71,7 +71,7 @@ def test_a_hint_that_is_an_order_is_refused_in_its_definition(name: str) -> None
     (violation,) = refusal(request)
     assert violation.path == f"{SECOND}.HyperParameterRanges.AutoParameters[1].Name"
     assert violation.unimplemented
-    assert "script mode is not implemented" in violation.message
+    assert "which script runs is not tuned" in violation.message
 
 
 def test_a_wrong_hint_of_one_definition_keeps_no_other_from_being_chosen() -> None:

@@ -22,7 +22,7 @@ Specification = definition_pb.HyperParameterAlgorithmSpecification
     ],
 )
 def test_a_registered_algorithm_is_found_by_each_of_its_names(specification: Specification) -> None:
-    resolved = resolve_algorithm(specification, SITE)
+    resolved = resolve_algorithm(specification, SITE, is_script=False)
     assert resolved.command == ("python", "forest.py")
     assert resolved.environment == {"THREADS": "1"}
     assert resolved.metric_definitions == SITE.algorithms["forest"].metric_definitions
@@ -34,7 +34,7 @@ def test_a_command_line_runs_as_it_stands() -> None:
         container_entrypoint=["python", "-u"], container_arguments=["train.py", "--fast"]
     )
     specification.metric_definitions.add(name="loss", regex="l=(.*)")
-    resolved = resolve_algorithm(specification, Site())
+    resolved = resolve_algorithm(specification, Site(), is_script=False)
     assert resolved.command == ("python", "-u", "train.py", "--fast")
     assert resolved.metric_definitions == (MetricDefinition(name="loss", regex="l=(.*)"),)
     assert resolved.registered_name is None
@@ -44,7 +44,7 @@ def test_a_requests_metrics_extend_and_override_the_algorithms() -> None:
     specification = Specification(algorithm_name="forest")
     specification.metric_definitions.add(name="loss", regex="mine=(.*)")
     specification.metric_definitions.add(name="f1", regex="f1=(.*)")
-    assert resolve_algorithm(specification, SITE).metric_definitions == (
+    assert resolve_algorithm(specification, SITE, is_script=False).metric_definitions == (
         MetricDefinition(name="loss", regex="mine=(.*)"),
         MetricDefinition(name="f1", regex="f1=(.*)"),
     )
@@ -52,20 +52,22 @@ def test_a_requests_metrics_extend_and_override_the_algorithms() -> None:
 
 def test_an_algorithms_name_keeps_its_case() -> None:
     with pytest.raises(InvalidRequest, match=r"no algorithm called 'Forest'\. It has forest\."):
-        resolve_algorithm(Specification(algorithm_name="Forest"), SITE)
+        resolve_algorithm(Specification(algorithm_name="Forest"), SITE, is_script=False)
 
 
 def test_an_image_of_an_algorithm_that_is_gone_is_refused() -> None:
     site = replace(SITE, algorithms={})
     with pytest.raises(InvalidRequest) as refusal:
-        resolve_algorithm(Specification(training_image="registry.example/forest:1"), site)
+        resolve_algorithm(
+            Specification(training_image="registry.example/forest:1"), site, is_script=False
+        )
     assert refusal.value.violations[0].path.endswith(".AlgorithmSpecification.TrainingImage")
 
 
 def test_a_refusal_names_the_definition_it_is_about() -> None:
     path = "TrainingJobDefinitions[3].AlgorithmSpecification"
     with pytest.raises(InvalidRequest) as refusal:
-        resolve_algorithm(Specification(algorithm_name="x"), SITE, path=path)
+        resolve_algorithm(Specification(algorithm_name="x"), SITE, is_script=False, path=path)
     assert refusal.value.violations[0].path == f"{path}.AlgorithmName"
 
 
@@ -104,3 +106,42 @@ def test_quotas_count_all_tuning_jobs(used: list[int], wanted: int, limit: str |
         with pytest.raises(ResourceLimitExceeded, match=limit):
             quotas.check(used=used, wanted=wanted)
     Quotas().check(used=[1000] * 1000, wanted=1000)
+
+
+def test_a_script_is_run_with_the_python_of_its_image() -> None:
+    site = Site(pythons={"sklearn:1": "/venv/bin/python"}, allow_inline_commands=False)
+    specification = Specification(training_image="sklearn:1")
+    specification.metric_definitions.add(name="loss", regex="l=(.*)")
+    resolved = resolve_algorithm(specification, site, is_script=True)
+    assert resolved.command == ("/venv/bin/python",)
+    assert resolved.metric_definitions == (MetricDefinition(name="loss", regex="l=(.*)"),)
+    assert resolved.registered_name is None
+
+
+@pytest.mark.parametrize("image", ["unknown:1", "registry.example/forest:1"])
+def test_a_script_of_another_image_is_run_with_the_runners_own_python(image: str) -> None:
+    resolved = resolve_algorithm(Specification(training_image=image), SITE, is_script=True)
+    assert resolved.command == ()
+
+
+def test_a_site_that_allows_no_command_lines_runs_no_script_of_another_image() -> None:
+    site = replace(SITE, allow_inline_commands=False)
+    specification = Specification(training_image="registry.example/forest:1")
+    with pytest.raises(
+        InvalidRequest, match=r'\[images\."registry.*:1"\] python = "/path'
+    ) as refusal:
+        resolve_algorithm(specification, site, is_script=True)
+    assert refusal.value.violations[0].path.endswith(".TrainingImage")
+
+
+@pytest.mark.parametrize(
+    ("specification", "member"),
+    [
+        (Specification(algorithm_name="forest"), "AlgorithmName"),
+        (Specification(container_entrypoint=["python"]), "ContainerEntrypoint"),
+    ],
+)
+def test_a_script_goes_with_an_image_alone(specification: Specification, member: str) -> None:
+    with pytest.raises(InvalidRequest, match="a script goes with a TrainingImage") as refusal:
+        resolve_algorithm(specification, SITE, is_script=True)
+    assert refusal.value.violations[0].path.endswith(f".{member}")

@@ -17,6 +17,7 @@ from typing import Final
 
 from tunesmith.runner import contract
 from tunesmith.runner.errors import FailureKind, TrialFailure
+from tunesmith.runner.scripts import script_of
 from tunesmith.v1 import runner_service_pb2 as pb
 
 # Linux takes no longer string in an environment: MAX_ARG_STRLEN, 32 pages of 4 KiB.
@@ -57,7 +58,8 @@ def trial_environment(
         inherited: The runner's own environment.
 
     Raises:
-        TrialFailure: A value holds a NUL, which no environment can carry.
+        TrialFailure: A value holds a NUL, which no environment can carry, or the trial's script
+            cannot be run.
     """
     variables = {k: v for k, v in inherited.items() if not k.startswith("SM_")}
     # Through a pipe Python would hold lines back, and with them metrics, until 8 KiB are full.
@@ -65,6 +67,7 @@ def trial_environment(
     variables.update(assignment.environment)
     variables.update(_platform_variables(assignment, tree, gpus))
     variables.update(_toolkit_variables(assignment, tree, gpus, cpu_count))
+    variables.update(_script_variables(assignment, tree, variables))
     omitted = sorted(name for name, value in variables.items() if _is_impossible(name, value))
     for name in omitted:
         del variables[name]
@@ -156,6 +159,29 @@ def _toolkit_variables(
         **{f"hp_{name}": value for name, value in own.items()},
     }
     return {f"SM_{name.upper()}": _text(value) for name, value in composed.items()}
+
+
+def _script_variables(
+    assignment: pb.TrialAssignment, tree: contract.TrialTree, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Give what the toolkit sets for a script from an archive."""
+    script = script_of(assignment.hyper_parameters)
+    if script is None:
+        return {}
+    paths = [str(tree.code), *filter(None, [variables.get("PYTHONPATH")])]
+    return {
+        "SM_MODULE_DIR": script.source,
+        "SM_MODULE_NAME": script.program.removesuffix(".py"),
+        "SM_USER_ENTRY_POINT": script.program,
+        # A script in a folder of the archive imports from the archive's root too.
+        "PYTHONPATH": ":".join(paths),
+    }
+
+
+def user_arguments(hyper_parameters: Mapping[str, str]) -> list[str]:
+    """Give a program's hyperparameters as the arguments that the toolkit calls it with."""
+    typed = contract.typed_hyper_parameters(hyper_parameters)
+    return _user_arguments({n: value for n, value in typed.items() if not _is_for_platform(n)})
 
 
 def _is_for_platform(name: str) -> bool:

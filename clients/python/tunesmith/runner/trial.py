@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
 from tunesmith.runner.checkpoint_keeper import CheckpointKeeper, checkpoint_keeper
 from tunesmith.runner.endings import ProgramExit, algorithm_failure, ended, failed
-from tunesmith.runner.environment import trial_environment
+from tunesmith.runner.environment import trial_environment, user_arguments
 from tunesmith.runner.errors import (
     PATH_MISTAKES,
     FailureKind,
@@ -36,6 +36,7 @@ from tunesmith.runner.missing_objective import (
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.output import OutputPump
 from tunesmith.runner.process import TrialProcess, start_process
+from tunesmith.runner.scripts import script_command, script_of, unpack_script
 from tunesmith.runner.settings import RunnerLimits
 from tunesmith.runner.stop_reasons import OUTCOMES, RANKS, StopReason
 from tunesmith.runner.threads import Wanted, WorkerThreads, WorkUnwanted
@@ -162,7 +163,7 @@ class Trial:
         if self._interrupted.is_set():
             return self._ended_early()
         process = await start_process(
-            assignment.command,
+            self._command,
             directory=tree.code,
             environment=environment.variables,
             note=lambda pid: data_directory.note_process(tree, pid),
@@ -178,7 +179,7 @@ class Trial:
         return await self._explained(await self._conclude(ending, place))
 
     def _prepare(self) -> None:
-        command = self._assignment.command
+        command = self._command
         if not command or any("\0" in part for part in command):
             raise TrialFailure(
                 FailureKind.CLIENT, "the command is empty, or holds a NUL: it names no program"
@@ -196,7 +197,8 @@ class Trial:
             )
             for channel in assignment.input_data_config
         }
-        if not sources and keeper is None:
+        script = script_of(assignment.hyper_parameters)
+        if not sources and keeper is None and script is None:
             return
         self._report(pb.TRIAL_STAGE_DOWNLOADING)
         limit_bytes = assignment.volume_size_bytes
@@ -210,6 +212,8 @@ class Trial:
             self._download_wanted.check()
 
         def copy() -> None:
+            if script is not None:
+                unpack_script(script, self._tree.code, buckets=buckets, check=check)
             for target, source in sources.items():
                 channels.copy_channel(source, target, check=check)
             if keeper is not None:
@@ -340,6 +344,16 @@ class Trial:
             # A large tree takes long to measure: a tenth of the time, at most, goes there.
             pause_s = max(self._host.limits.disk_check_s, 9 * (loop.time() - began))
             await asyncio.sleep(pause_s)
+
+    @property
+    def _command(self) -> Sequence[str]:
+        """Give the program and its arguments; of a script, those that its hyperparameters are."""
+        assignment = self._assignment
+        script = script_of(assignment.hyper_parameters)
+        if script is None:
+            return assignment.command
+        arguments = user_arguments(assignment.hyper_parameters)
+        return script_command(script, assignment.command, arguments)
 
     @property
     def grace_s(self) -> float:

@@ -506,7 +506,9 @@ class TrialAssignment(google.protobuf.message.Message):
     """`TrainingInputMode` of the trial, for channels without their own."""
     @property
     def command(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Required. The program and its arguments."""
+        """The program and its arguments. In script mode, that is where `hyper_parameters` have
+        `sagemaker_program`, what the script is run with; empty: with the runner's own Python.
+        """
 
     @property
     def environment(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:

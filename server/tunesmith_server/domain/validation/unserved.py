@@ -18,6 +18,7 @@ from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import Violation
+from tunesmith_server.domain.site import PROGRAM, SUBMIT_DIRECTORY
 from tunesmith_server.domain.validation.members import Member, walk
 from tunesmith_server.domain.validation.search_space import named_ranges
 from tunesmith_server.domain.validation.wording import enum_spellings, excerpt
@@ -55,7 +56,7 @@ def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Itera
 
 
 def _script_mode(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
-    """Find the hyperparameters that are orders to SageMaker, not values for the program."""
+    """Find the hyperparameters that are orders, not values for the program, and can't be obeyed."""
     shared = request.hyper_parameter_tuning_job_config.parameter_ranges
     definitions = [(_DEFINITION, request.training_job_definition)]
     spaces = [(f"{_CONFIG}.ParameterRanges", shared)]
@@ -65,14 +66,24 @@ def _script_mode(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[V
         spaces.append((f"{path}.HyperParameterRanges", each.hyper_parameter_ranges))
     for path, definition in definitions:
         static = definition.static_hyper_parameters
-        for name in SCRIPT_MODE:
-            if name in static:
-                shown = f" {excerpt(static[name])}"
-                yield _refusal(f"{path}.StaticHyperParameters.{name}", _SCRIPT, shown=shown)
+        given = [name for name in SCRIPT_MODE if name in static]
+        if len(given) == 1:
+            shown = f" {excerpt(static[given[0]])}"
+            yield _refusal(f"{path}.StaticHyperParameters.{given[0]}", _HALF, shown=shown)
+        elif given and not _is_fetched(static[SUBMIT_DIRECTORY]):
+            shown = f" {excerpt(static[SUBMIT_DIRECTORY])}"
+            where = f"{path}.StaticHyperParameters.{SUBMIT_DIRECTORY}"
+            yield _refusal(where, _SOURCE, shown=shown)
     for path, ranges in spaces:
         for where, tuned in named_ranges(ranges, path):
             if tuned.name in SCRIPT_MODE:
-                yield _refusal(f"{where}.Name", _SCRIPT, shown=f" {tuned.name}")
+                yield _refusal(f"{where}.Name", _TUNED, shown=f" {tuned.name}")
+
+
+def _is_fetched(source: str) -> bool:
+    """Tell whether a script's archive is where runners fetch from; the SDK sends it in quotes."""
+    uri = source.removeprefix('"')
+    return not _is_out_of_reach(uri) and uri.removesuffix('"').endswith(".tar.gz")
 
 
 def singular_form(template: str) -> str:
@@ -158,15 +169,24 @@ _ALTERNATIVES = Unserved(
     instead="InstanceType works",
 )
 
-_SCRIPT = Unserved(
+_HALF = Unserved(
     asks=_always,
-    because="script mode is not implemented",
-    instead="register the script in tunesmith.toml, [algorithms.NAME] "
-    'command = ["python", "train.py"], and name it as AlgorithmName, or give ContainerEntrypoint',
+    because=f"a script is named by {PROGRAM}, and is in the archive of {SUBMIT_DIRECTORY}",
+    instead="give both, or neither",
+)
+_SOURCE = Unserved(
+    asks=_always,
+    because="scripts come from elsewhere not yet",
+    instead="the file:// or s3:// URI of a .tar.gz works",
+)
+_TUNED = Unserved(
+    asks=_always,
+    because="which script runs is not tuned",
+    instead="make it static, or give a definition for each script",
 )
 
-SCRIPT_MODE = ("sagemaker_program", "sagemaker_submit_directory")
-"""Hyperparameters that ask for a script to be fetched and run, which is refused."""
+SCRIPT_MODE = (PROGRAM, SUBMIT_DIRECTORY)
+"""Hyperparameters that ask for a script to be fetched and run."""
 
 _CONFIG = "HyperParameterTuningJobConfig"
 _CRITERIA = f"{_CONFIG}.TuningJobCompletionCriteria"

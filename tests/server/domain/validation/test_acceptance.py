@@ -99,6 +99,7 @@ def test_what_is_wrong_is_told_in_the_order_of_the_request() -> None:
         "TrainingJobDefinition.StaticHyperParameters['a b']",
         "TrainingJobDefinition.StaticHyperParameters.b",
         "TrainingJobDefinition.StaticHyperParameters.sagemaker_program",
+        "TrainingJobDefinition.AlgorithmSpecification.ContainerEntrypoint",
         "TrainingJobDefinition.InputDataConfig[2].ChannelName",
         "Tags[1].Key",
         "Tags[2].Key",

@@ -332,30 +332,41 @@ def test_a_request_without_definitions_is_for_callers_that_run_the_trials() -> N
     validate_create(request, site=SITE)
 
 
-SCRIPT = (
-    "is not served by this release: script mode is not implemented; register the script in "
-    'tunesmith.toml, [algorithms.NAME] command = ["python", "train.py"], and name it as '
-    "AlgorithmName, or give ContainerEntrypoint"
-)
-
-
-def test_script_mode_is_refused_by_name() -> None:
+def script_mode(**hyperparameters: str) -> CreateRequest:
     request = create_request()
-    static = definition(request).static_hyper_parameters
-    static["sagemaker_program"] = '"train.py"'
-    static["sagemaker_submit_directory"] = '"s3://bucket/source.tar.gz"'
-    path = "TrainingJobDefinition.StaticHyperParameters"
-    assert [(each.path, each.message, each.unimplemented) for each in check_served(request)] == [
-        (f"{path}.sagemaker_program", f'sagemaker_program "train.py" {SCRIPT}', True),
-        (
-            f"{path}.sagemaker_submit_directory",
-            f'sagemaker_submit_directory "s3://bucket/source.tar.gz" {SCRIPT}',
-            True,
-        ),
-    ]
+    for name, value in hyperparameters.items():
+        definition(request).static_hyper_parameters[f"sagemaker_{name}"] = value
+    return request
 
 
-def test_script_mode_is_refused_among_tuned_hyperparameters_too() -> None:
+@pytest.mark.parametrize(
+    "source",
+    ['"s3://bucket/job/source/sourcedir.tar.gz"', "s3://b-1/s.tar.gz", '"file:///srv/s.tar.gz"'],
+)
+def test_a_script_from_an_archive_is_served(source: str) -> None:
+    assert check_served(script_mode(program='"train.py"', submit_directory=source)) == ()
+
+
+@pytest.mark.parametrize(
+    "source", ['"https://host/s.tar.gz"', "/opt/ml/code", '"s3://bucket/code"']
+)
+def test_a_script_from_elsewhere_is_refused(source: str) -> None:
+    (violation,) = check_served(script_mode(program='"train.py"', submit_directory=source))
+    assert violation.path == (
+        "TrainingJobDefinition.StaticHyperParameters.sagemaker_submit_directory"
+    )
+    assert "the file:// or s3:// URI of a .tar.gz works" in violation.message
+    assert violation.unimplemented
+
+
+@pytest.mark.parametrize("name", ["program", "submit_directory"])
+def test_half_of_script_mode_is_refused(name: str) -> None:
+    (violation,) = check_served(script_mode(**{name: '"s3://bucket/s.tar.gz"'}))
+    assert violation.path == f"TrainingJobDefinition.StaticHyperParameters.sagemaker_{name}"
+    assert violation.message.endswith("; give both, or neither")
+
+
+def test_which_script_runs_is_not_tuned() -> None:
     request = create_request()
     ranges = request.hyper_parameter_tuning_job_config.parameter_ranges
     ranges.categorical_parameter_ranges.add(name="sagemaker_program", values=["a.py", "b.py"])
@@ -363,7 +374,10 @@ def test_script_mode_is_refused_among_tuned_hyperparameters_too() -> None:
     assert violation.path == (
         "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges[1].Name"
     )
-    assert violation.message == f"Name sagemaker_program {SCRIPT}"
+    assert violation.message == (
+        "Name sagemaker_program is not served by this release: which script runs is not tuned; make "
+        "it static, or give a definition for each script"
+    )
     assert violation.unimplemented
 
 

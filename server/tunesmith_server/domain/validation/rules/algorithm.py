@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith_server.domain.errors import InvalidRequest, Violation
-from tunesmith_server.domain.site import resolve_algorithm
+from tunesmith_server.domain.site import resolve_algorithm, runs_script
 from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.search_space import Finding
 
@@ -65,7 +65,12 @@ def algorithm_is_registered(draft: Draft) -> Iterator[Violation]:
         if not is_sound or not names_one_program(specification):
             continue
         try:
-            resolve_algorithm(specification, draft.site, path=path)
+            resolve_algorithm(
+                specification,
+                draft.site,
+                is_script=runs_script(definition.message),
+                path=path,
+            )
         except InvalidRequest as refusal:
             yield from refusal.violations
 

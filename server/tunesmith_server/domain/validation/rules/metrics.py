@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunesmith_server.domain.errors import InvalidRequest
-from tunesmith_server.domain.site import metric_regex_fault, resolve_algorithm
+from tunesmith_server.domain.site import metric_regex_fault, resolve_algorithm, runs_script
 from tunesmith_server.domain.validation.draft import Draft
 from tunesmith_server.domain.validation.rules.algorithm import names_one_program
 from tunesmith_server.domain.validation.search_space import Finding
@@ -23,7 +23,12 @@ def objective_metric_is_defined(draft: Draft) -> Iterator[Finding]:
         if not names_one_program(specification):
             continue
         try:
-            resolved = resolve_algorithm(specification, draft.site, path=path)
+            resolved = resolve_algorithm(
+                specification,
+                draft.site,
+                is_script=runs_script(definition.message),
+                path=path,
+            )
         except InvalidRequest:  # of which a rule speaks
             continue
         if objective.metric_name not in {metric.name for metric in resolved.metric_definitions}:

@@ -1,0 +1,213 @@
+"""Script mode on a runner: archives, safely unpacked, and the command line of their script."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clients.runner.conftest import Assigner, RunnerStarter
+from tests.clients.runner.fake_server import FakeServer
+from tunesmith.runner.errors import TrialFailure
+from tunesmith.runner.scripts import Script, script_command, script_of, unpack_script
+from tunesmith.v1 import runner_service_pb2 as pb
+
+TRAIN = """
+import json, os, sys
+from helper import answer
+print("args " + json.dumps(sys.argv[1:]))
+print("env " + json.dumps({name: os.environ[name] for name in (
+    "SM_MODULE_NAME", "SM_MODULE_DIR", "SM_USER_ENTRY_POINT", "SM_HPS")}, sort_keys=True))
+print("python " + sys.executable)
+print("loss=%d;" % answer)
+"""
+
+
+def nothing(_: int) -> None:
+    """Never object."""
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, link
+    return made
+
+
+def archive(path: Path, *members: tarfile.TarInfo, **files: str) -> Script:
+    """Write an archive of members without content, and of files with theirs; train.py is there."""
+    with tarfile.open(path, "w:gz") as tar:
+        for each in (member("./", tarfile.DIRTYPE), member("train.py"), *members):
+            tar.addfile(each)
+        for name, text in files.items():
+            info = member(name.replace("__", "/") + ".py")
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return Script(program="train.py", source=path.as_uri())
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    directory = tmp_path / "code"
+    directory.mkdir()
+    return directory
+
+
+def unpacked(script: Script, target: Path, check: Callable[[int], None] = nothing) -> set[str]:
+    unpack_script(script, target, buckets={}, check=check)
+    return {os.fspath(path.relative_to(target)) for path in target.rglob("*")}
+
+
+def test_files_directories_and_inner_links_are_unpacked(tmp_path: Path, target: Path) -> None:
+    script = archive(
+        tmp_path / "a.tar.gz",
+        member("data", tarfile.DIRTYPE),
+        member("link.py", tarfile.SYMTYPE, "lib/helper.py"),
+        lib__helper="answer = 1",
+    )
+    assert unpacked(script, target) == {"train.py", "data", "lib", "lib/helper.py", "link.py"}
+    assert (target / "link.py").read_text() == "answer = 1"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (member("/tmp/x"),),  # noqa: S108 - refused
+        (member("../x"),),
+        (member("a/../../x"),),
+        (member("out", tarfile.SYMTYPE, "/etc"),),
+        (member("out", tarfile.SYMTYPE, "../.."),),
+        (member("in", tarfile.SYMTYPE, "."), member("out", tarfile.SYMTYPE, "in/../..")),
+        (member("out", tarfile.SYMTYPE, "/etc"), member("out/x")),
+        (member("x", tarfile.LNKTYPE, "train.py"),),
+        (member("x", tarfile.FIFOTYPE),),
+        (member("x", tarfile.CHRTYPE),),
+        (member("x"), member("x/y")),
+        (member("x/y"), member("x")),
+    ],
+)
+def test_an_archive_with_what_it_may_not_hold_is_refused(
+    tmp_path: Path, target: Path, wrong: tuple[tarfile.TarInfo, ...]
+) -> None:
+    script = archive(tmp_path / "a.tar.gz", *wrong)
+    before = {path for path in tmp_path.rglob("*") if target not in path.parents}
+    with pytest.raises(TrialFailure, match="ClientError: cannot unpack file:///"):
+        unpacked(script, target)
+    assert {path for path in tmp_path.rglob("*") if target not in path.parents} == before
+
+
+def test_an_archive_without_the_script_is_refused(tmp_path: Path, target: Path) -> None:
+    archive(tmp_path / "a.tar.gz")
+    script = Script(program="other.py", source=(tmp_path / "a.tar.gz").as_uri())
+    with pytest.raises(TrialFailure, match=r"ClientError: .*: it has no file 'other\.py'"):
+        unpacked(script, target)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 100])
+def test_what_is_no_whole_archive_is_refused(tmp_path: Path, target: Path, cut: int) -> None:
+    script = archive(tmp_path / "a.tar.gz", helper="answer = 1\n" * 100)
+    whole = (tmp_path / "a.tar.gz").read_bytes()
+    (tmp_path / "a.tar.gz").write_bytes(whole[:cut])
+    with pytest.raises(TrialFailure, match=r"ClientError: .*: it is no whole \.tar\.gz"):
+        unpacked(script, target)
+
+
+def test_a_missing_archive_is_the_clients_error(tmp_path: Path, target: Path) -> None:
+    script = Script(program="train.py", source=(tmp_path / "gone.tar.gz").as_uri())
+    with pytest.raises(TrialFailure, match=r"ClientError: cannot read .*: No such file"):
+        unpacked(script, target)
+
+
+def test_an_archive_has_bounds(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = archive(tmp_path / "a.tar.gz", helper="x" * 5000)
+    for bound in ("_FILES_MAX", "_BYTES_MAX"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"tunesmith.runner.scripts.{bound}", 2)
+            with pytest.raises(TrialFailure, match="it holds more than"):
+                unpacked(script, target)
+    told: list[int] = []
+    unpacked(script, target, told.append)
+    assert sum(told) == 5000
+
+
+def test_a_python_script_is_run_with_the_interpreter_and_a_shell_script_with_the_shell() -> None:
+    python, shell = (Script(program=f"train.{end}", source="") for end in ("py", "sh"))
+    assert script_command(python, ["/v/python"], ["--a", "1"]) == (
+        "/v/python",
+        "train.py",
+        "--a",
+        "1",
+    )
+    assert script_command(python, [], []) == (sys.executable, "train.py")
+    assert script_command(shell, ["/v/python"], ["--a", "1"]) == ("/bin/sh", "train.sh", "--a", "1")
+
+
+@pytest.mark.parametrize("program", ['"../x.py"', '"/x.py"', '"x"', "3", "null", '"a/../../x.py"'])
+def test_a_script_has_a_path_within_its_archive(program: str) -> None:
+    source = "file:///a.tar.gz"
+    with pytest.raises(TrialFailure, match="ClientError: sagemaker_program is"):
+        script_of({"sagemaker_program": program, "sagemaker_submit_directory": source})
+
+
+async def test_a_script_runs_with_its_hyperparameters_as_arguments(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner, tmp_path: Path
+) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    archive(bucket / "sourcedir.tar.gz", helper="answer = 42", src__train=TRAIN)
+    source = "s3://lab/sourcedir.tar.gz"
+    trial = assignment(
+        command=[],
+        metrics={"loss": "loss=(.*?);"},
+        hyper_parameters={
+            "sagemaker_program": '"src/train.py"',
+            "sagemaker_submit_directory": json.dumps(source),
+            "sagemaker_container_log_level": "20",
+            "sagemaker_job_name": '"job"',
+            "sagemaker_region": '"eu-west-1"',
+            "_tuning_objective_metric": "loss",
+            "depth": "3",
+            "kernel": '"rbf"',
+            "c": "0.5",
+        },
+    )
+    async with runner(buckets={"lab": bucket}):
+        key = await server.assign(trial)
+        ended = await server.ended(key)
+    assert ended.outcome == pb.TRIAL_OUTCOME_COMPLETED, server.lines(key)
+    arguments, environment, python, loss = server.lines(key)
+    assert json.loads(arguments.removeprefix("args ")) == [
+        *("-c", "0.5", "--depth", "3", "--kernel", "rbf")
+    ]
+    assert json.loads(environment.removeprefix("env ")) == {
+        "SM_HPS": '{"c":0.5,"depth":3,"kernel":"rbf"}',
+        "SM_MODULE_DIR": source,
+        "SM_MODULE_NAME": "src/train",
+        "SM_USER_ENTRY_POINT": "src/train.py",
+    }
+    assert python == f"python {sys.executable}"
+    assert loss == "loss=42;"
+
+
+async def test_a_script_that_cannot_be_fetched_fails_its_trial(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner, tmp_path: Path
+) -> None:
+    trial = assignment(
+        command=[],
+        hyper_parameters={
+            "sagemaker_program": '"train.py"',
+            "sagemaker_submit_directory": json.dumps((tmp_path / "x.tar.gz").as_uri()),
+        },
+    )
+    async with runner():
+        key = await server.assign(trial)
+        ended = await server.ended(key)
+    assert ended.failure_reason.startswith("ClientError: cannot read file:///")
+    assert pb.TRIAL_STAGE_TRAINING not in server.stages(key)
