@@ -103,6 +103,7 @@ def test_a_tuning_job_without_a_random_seed_completes(calls: Calls, tmp_path: Pa
     assert calls.describe("unseeded").training_job_status_counters.completed == 10
 
 
+@pytest.mark.long
 def test_with_a_random_seed_a_server_that_is_killed_goes_on_as_if_it_had_not_been(
     make_server: ServerMaker, tmp_path: Path
 ) -> None:

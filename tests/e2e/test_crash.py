@@ -32,8 +32,8 @@ TRAINING_JOBS = 40
 #: The job takes some seconds here; kills are spread over most of that, by events seen.
 _EVENTS_BEFORE_KILL = (1, 500)
 
-_QUICK = range(2)
-_LONG = range(2, 12)
+_QUICK = range(1)
+_LONG = range(1, 12)
 _ROUNDS = [
     *_QUICK,
     *(pytest.param(seed, marks=pytest.mark.long) for seed in _LONG),
