@@ -206,7 +206,8 @@ class Optimizer:
     ) -> None:
         """Replace what was told last of a configuration: its trial has gone on.
 
-        Suggestions are then no longer a function of the history as it is now alone, but by ``growth``.
+        What is fitted by the schedule stays fitted to what was told before, so that suggestions are no
+        longer a function of the history as it is now.
 
         Args:
             configuration: Told before.

@@ -1,9 +1,9 @@
 """Make the values of trials that were stopped early comparable with those of trials that were not.
 
 What a trial has reached when a rule stops it counts as its value, as if it had not improved any more.
-That is too little to say of it, and was measured to be the better for it: a surrogate with the
-resource as one more coordinate, or with what a trial would have come to, left more regret on
-recorded training runs, since what was stopped then looks less bad than it is. Where values become
+That is too little to say of it, and yet was measured to be better, or as good: of four surrogates
+with the resource as one more coordinate three left more regret on recorded training runs, since what
+was stopped then looks less bad than it is, and of the fourth it is undecided. Where values become
 *worse* as trials go on, though, one that was stopped early would look better than all that were not,
 and be followed. So it gets a handicap: the median change of those that went on from the same rung, if
 that is for the worse.
