@@ -50,11 +50,16 @@ class Settings:
 
     Attributes:
         initial: How many suggestions are quasi-random before the surrogate takes over.
+        spread: One of so many suggestions goes on to be quasi-random once a stopping rule has
+            stopped a trial, at least 2. A rule compares those that reach a rung with each other:
+            if all come from the surrogate, what is good but slow is stopped among its likes.
+            Source: Falkner, Klein & Hutter 2018, "BOHB", whose share of a third this is.
         fit: When and how the surrogate is fitted.
         search: How hard the acquisition is searched.
     """
 
     initial: int = 6
+    spread: int = 3
     fit: FitSettings = field(default_factory=FitSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
 
@@ -65,8 +70,8 @@ class Promise:
 
     Attributes:
         configuration: The suggestion.
-        log_gain: Logarithm of the expected improvement, in the objective's own unit; -inf where
-            nothing is known to expect it from.
+        log_gain: Logarithm of the surrogate's expected improvement, in the objective's own unit; -inf
+            where nothing is known to expect it from.
     """
 
     configuration: Configuration
@@ -297,6 +302,8 @@ class Optimizer:
             # Of this one: a point that promises more may be known already.
             point = ranking.space.embedded(to_unit(self.space, [configuration]))
             log_gain = float(ranking.search.scores(point)[0]) - math.log(ranking.slope or 1.0)
+        if self._is_spreading:
+            configuration = self._unknown()
         return Promise(configuration=configuration, log_gain=log_gain)
 
     @property
@@ -325,7 +332,7 @@ class Optimizer:
         return bool(np.isfinite(self._values).any() or np.isfinite(self._model_space.values).any())
 
     def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
-        if quasi_random or self._is_starting or not self._has_value:
+        if quasi_random or self._is_starting or self._is_spreading or not self._has_value:
             return self._unknown()
         with on_one_thread():
             return self._first_unknown(self._promising(growth).points)
@@ -338,6 +345,11 @@ class Optimizer:
             return False
         # The first one goes by what earlier searches found: more of them may be wasted.
         return known > 0 or not space.earlier
+
+    @property
+    def _is_spreading(self) -> bool:
+        """Tell whether the next suggestion is to give a stopping rule something to compare with."""
+        return self._unfinished.stopped > 0 and len(self._known) % self._settings.spread == 0
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
