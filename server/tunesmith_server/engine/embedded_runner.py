@@ -40,6 +40,7 @@ class EmbeddedRunner:
         slots: Trials at a time; None: the runner decides.
         stop_grace_s: How long a trial may take to stop.
         buckets: Directories that stand for buckets, by name.
+        s3: How others are reached over the network, by name; ``*`` for all others.
     """
 
     data_dir: Path
@@ -47,6 +48,7 @@ class EmbeddedRunner:
     slots: int | None
     stop_grace_s: float
     buckets: Mapping[str, Path]
+    s3: Mapping[str, Mapping[str, str]]
 
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
@@ -77,6 +79,9 @@ class EmbeddedRunner:
             command += ["--slots", str(self.slots)]
         for name, directory in self.buckets.items():
             command += ["--bucket", f"{name}={directory}"]
+        for name, members in self.s3.items():
+            said = [f"{member}={value}" for member, value in members.items()]
+            command += ["--s3", ",".join([name, *said])]
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
         # then stops the runner in good order.
         return await asyncio.create_subprocess_exec(

@@ -29,6 +29,7 @@ def _runner(folder: Path) -> EmbeddedRunner:
         slots=1,
         stop_grace_s=5.0,
         buckets={},
+        s3={},
     )
 
 
@@ -184,6 +185,7 @@ async def test_a_runner_that_does_not_end_is_killed(
         slots=1,
         stop_grace_s=-14.9,  # which leaves a tenth of a second of patience
         buckets={},
+        s3={},
     )
     async with _running(runner):
         async with asyncio.timeout(_LIMIT_S):

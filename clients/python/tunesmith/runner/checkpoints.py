@@ -24,7 +24,7 @@ from typing import Final
 
 from tunesmith.runner.contract import TrialTree
 from tunesmith.runner.errors import PATH_MISTAKES, FailureKind, TrialFailure, failure_of_os_error
-from tunesmith.runner.locations import Buckets, path_of_uri
+from tunesmith.runner.locations import Buckets, locate
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
 _ML: Final = PurePosixPath("/opt/ml")
@@ -99,7 +99,12 @@ def checkpoint_place(
     Raises:
         TrialFailure: The place is not one that this runner can use.
     """
-    base = path_of_uri(config.s3_uri, member="CheckpointConfig.S3Uri", buckets=buckets)
+    base = locate(config.s3_uri, member="CheckpointConfig.S3Uri", buckets=buckets)
+    if not isinstance(base, Path):
+        raise TrialFailure(
+            FailureKind.CLIENT,
+            f"CheckpointConfig.S3Uri is {config.s3_uri!r}: checkpoints are not kept over the network",
+        )
     existing = next(path for path in (base, *base.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise TrialFailure(
