@@ -41,13 +41,12 @@ def binaries(client: str) -> Path:
     return folder / "bin"
 
 
-def variables(home: Path, *, sagemaker: str, others: str = NOWHERE) -> dict[str, str]:
+def variables(home: Path, *, sagemaker: str) -> dict[str, str]:
     """Give all that a program is told: the variables of a user who has never met AWS before.
 
     Args:
         home: Takes the files that clients write beside.
         sagemaker: HOST:PORT of the server that is tested.
-        others: The URL of every other service.
     """
     quiet = home / "sagemaker.yaml"
     quiet.write_text(_QUIET, encoding="utf-8")
@@ -56,7 +55,7 @@ def variables(home: Path, *, sagemaker: str, others: str = NOWHERE) -> dict[str,
         "HOME": str(home),
         "TMPDIR": str(home),
         "AWS_ENDPOINT_URL_SAGEMAKER": f"http://{sagemaker}",
-        "AWS_ENDPOINT_URL": others,
+        "AWS_ENDPOINT_URL": NOWHERE,
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "any",
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -13,11 +13,12 @@ from tests.aws.clients import variables
 from tests.e2e.aws import SITE
 from tests.e2e.harness import ServerProcess
 from tests.e2e.jobs import ENDLESS, FAILING, PYTHON, QUADRATIC
+from tests.s3 import CREDENTIALS
 
 QUADRATIC_IMAGE = "registry.example.com/quadratic:1"
 ENDLESS_IMAGE = "registry.example.com/endless:1"
 
-#: A directory stands for the bucket, so that no client but one that asks S3 itself needs an S3.
+#: A directory stands for this bucket. All others are reached over the network, by runner and client.
 BUCKET = "s3://lab-models"
 
 _MORE = """
@@ -33,6 +34,9 @@ algorithm = "endless"
 
 [buckets.lab-models]
 path = "bucket"
+
+[s3]
+endpoint_url = "{s3_url}"
 """
 
 
@@ -44,15 +48,17 @@ class ClientSite:
         server: The server.
         bucket: The directory that stands for ``BUCKET``.
         environment: The variables of a client that is told where the server is, and no more.
+        s3_environment: The same, with where S3 is.
     """
 
     server: ServerProcess
     bucket: Path
     environment: dict[str, str]
+    s3_environment: dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientSite]:
+def site(tmp_path_factory: pytest.TempPathFactory, s3_url: str) -> Iterator[ClientSite]:
     folder = tmp_path_factory.mktemp("aws")
     bucket, home = folder / "bucket", folder / "home"
     home.mkdir()
@@ -63,12 +69,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientSite]:
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
         commands[name] = json.dumps([*PYTHON, f"./{name}.py"])
     config = folder / "tunesmith.toml"
-    config.write_text(
-        SITE.format(command=commands.pop("quadratic")) + _MORE.format(**commands), encoding="utf-8"
-    )
-    server = ServerProcess(folder / "data", config=config)
+    text = SITE.format(command=commands.pop("quadratic")) + _MORE.format(**commands, s3_url=s3_url)
+    config.write_text(text, encoding="utf-8")
+    server = ServerProcess(folder / "data", config=config, environment=CREDENTIALS)
     try:
-        http = server.start().http
-        yield ClientSite(server=server, bucket=bucket, environment=variables(home, sagemaker=http))
+        told = variables(home, sagemaker=server.start().http)
+        yield ClientSite(
+            server=server,
+            bucket=bucket,
+            environment=told,
+            s3_environment={**told, "AWS_ENDPOINT_URL_S3": s3_url},
+        )
     finally:
         server.close()

@@ -8,6 +8,8 @@ import pytest
 
 from tests.aws.clients import ROLE, facts
 from tests.aws.conftest import BUCKET, ENDLESS_IMAGE, QUADRATIC_IMAGE, ClientSite
+from tests.project.repository import ROOT
+from tests.s3 import content_of
 
 pytestmark = [pytest.mark.aws, pytest.mark.timeout(300)]
 
@@ -51,3 +53,22 @@ def test_a_tuner_starts_warm(tuner: Any) -> None:
 
 def test_stop_tuning_job_stops_it(tuner: Any) -> None:
     assert tuner["stopped"] == "Stopped"
+
+
+def test_a_script_is_uploaded_and_run(site: ClientSite, s3: Any) -> None:
+    tuned = facts(
+        "sdk-v3",
+        "sdk_v3_script.py",
+        {**site.s3_environment, "SAGEMAKER_VALIDATE_ROLE": "false"},
+        "sdk-script",
+        ROLE,
+        "registry.example.com/of-a-framework:1",
+        "sdk-v3-lab",
+        str(ROOT / "examples" / "sagemaker" / "source"),
+    )
+    assert tuned["status"] == "Completed"
+    assert tuned["tuned"]["activation"] in ("relu", "tanh")
+    assert 0.2 < tuned["value"] <= 1
+    key = f"{tuned['best']}/output/model.tar.gz"
+    prefix = tuned["output"].removeprefix("s3://sdk-v3-lab").strip("/")
+    assert content_of(s3, "sdk-v3-lab", f"{prefix}/{key}".strip("/"))
