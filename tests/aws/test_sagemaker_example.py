@@ -73,7 +73,7 @@ def test_a_plain_script_of_the_sdk_tunes_to_its_end(
 def test_the_training_script_runs_without_a_service(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     script = EXAMPLE / "source" / "train.py"
-    words = [sys.executable, script, "--epochs", "2", "--model-dir", tmp_path]
+    words: list[str | Path] = [sys.executable, script, "--epochs", "2", "--model-dir", tmp_path]
     output = run(words, environment, timeout_s=60)
     assert len(re.findall(r"^epoch=\d validation:accuracy=0\.\d+$", output, re.MULTILINE)) == 2
     assert (tmp_path / "model.joblib").is_file()
