@@ -25,7 +25,7 @@ ALL_OTHER_BUCKETS: Final = "*"
 
 _CONNECT_S: Final = 10
 _READ_S: Final = 30
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 4
 #: Connections that are kept for later; more are made where trials need them.
 _CONNECTIONS: Final = 128
 
@@ -76,6 +76,10 @@ class S3Failure(OSError):
     def __init__(self, said: str, *, is_mistake: bool, status: int | None = None) -> None:
         self.status = status
         super().__init__(errno.EACCES if is_mistake else errno.EIO, said)
+
+    def __str__(self) -> str:
+        """Say what was said, without the number, which means something to programs only."""
+        return str(self.strerror)
 
 
 class S3Connection:
