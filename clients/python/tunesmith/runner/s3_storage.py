@@ -78,9 +78,8 @@ class S3Storage:
             TrialFailure: There is none, or it cannot be read.
         """
         with tempfile.TemporaryFile(dir=scratch) as file:
-            # What is counted is what is unpacked; this copy is gone by then.
             with self._reading():
-                _download(self._location, self._location.key, file, lambda _: check(0))
+                _download(self._location, self._location.key, file, SharedCheck(check))
             file.seek(0)
             yield file
 

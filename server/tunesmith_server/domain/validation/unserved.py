@@ -151,7 +151,7 @@ _MODES = Unserved(
 _URI = Unserved(
     asks=_is_out_of_reach,
     because="web addresses are not reached yet",
-    instead="a file:// URI works, and an s3:// one where a directory stands for the bucket",
+    instead="a file:// URI works, and an s3:// one of a bucket that the site has a directory for or reaches",
 )
 _GANG = Unserved(
     asks=_more_than_one,
