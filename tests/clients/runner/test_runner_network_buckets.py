@@ -79,11 +79,15 @@ print('env', json.dumps(dict(os.environ)))
             )
             trial.output_data_config.s3_output_path = f"s3://{lab.bucket}/models/"
             trial.output_data_config.compression_type = compression
+            trial.output_data_config.kms_key_id = "alias/models"
             key = await server.assign(trial)
             ended = await server.ended(key)
             assert ended.outcome == pb.TRIAL_OUTCOME_COMPLETED, ended.failure_reason
             assert ended.model_artifacts_uri == f"{place}/{name}"
     stored = lab.content("models/")
+    for name in stored:
+        head = lab.s3.head_object(Bucket=lab.bucket, Key=name)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/models")
     place = f"models/{JOB}/output"
     with tarfile.open(fileobj=BytesIO(stored.pop(f"{place}/model.tar.gz"))) as tar:
         assert tar.getnames() == ["weights"]

@@ -225,12 +225,15 @@ def upload(
         key.encode()
     except UnicodeEncodeError as error:
         raise S3Failure(f"{key!r} is not Unicode, as keys are", is_mistake=True) from error
+    encryption = {}
+    if location.kms_key_id:
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": location.kms_key_id}
     with s3_errors(check):
         client.upload_fileobj(
             file,
             location.bucket,
             key,
-            ExtraArgs={"Metadata": dict(metadata or {})},
+            ExtraArgs={"Metadata": dict(metadata or {}), **encryption},
             Callback=check,
             Config=_transfer(),
         )
