@@ -89,7 +89,7 @@ class BucketSection(S3Section):
         reached = ", ".join(self.members())
         if self.path is not None and reached:
             raise ValueError(
-                f"a bucket is a directory or reached over the network; leave out path or {reached}"
+                f"a bucket is a directory or reached over the network; leave out path, or {reached}"
             )
         if self.path is None and not reached:
             raise ValueError(

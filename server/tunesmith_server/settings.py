@@ -192,7 +192,7 @@ class SiteFile(_Section):
     algorithms: dict[Annotated[str, _checked(algorithm_name_fault)], AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
     buckets: dict[Annotated[str, _checked(bucket_name_fault)], BucketSection] = {}
-    s3: S3Section | None = None
+    s3: S3Section = S3Section()
     instance_types: dict[str, InstanceTypeSection] = {}
 
 
@@ -273,7 +273,8 @@ def load_settings(
         runner=runner and file.server.runner,
         runner_slots=file.runners.slots,
         buckets=directories(file.buckets, folder),
-        s3=reached(file.buckets, file.s3),
+        # An empty section opens all buckets; one that is not there opens none.
+        s3=reached(file.buckets, file.s3 if "s3" in file.model_fields_set else None),
         account=Account(region=file.account.region, account_id=file.account.account_id),
         site=_site(file, folder, is_private=http_address.is_loopback),
         fleet=FleetSettings(

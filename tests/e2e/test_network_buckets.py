@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +114,30 @@ def test_a_script_its_data_and_its_model_travel_by_the_network(
     assert secret not in site.log_text()
     for path in site.data_dir.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def test_a_runner_that_logs_everything_logs_no_secret(
+    s3_url: str, s3_bucket: str, tmp_path: Path
+) -> None:
+    code = f"""
+import logging
+from tunesmith.runner.s3_client import S3Connection, S3Endpoint
+from tunesmith_server.cli.runner import set_up_log
+set_up_log("debug")
+client = S3Connection(S3Endpoint(endpoint_url={s3_url!r}, region="us-east-1")).client()
+client.list_objects_v2(Bucket={s3_bucket!r})
+logging.getLogger("tunesmith").debug("done")
+"""
+    secret = {"AWS_SESSION_TOKEN": "session-token-of-the-runner"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | CREDENTIALS | secret,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert "DEBUG tunesmith: done" in done.stderr
+    for value in (*secret.values(), CREDENTIALS["AWS_SECRET_ACCESS_KEY"], "Signature="):
+        assert value not in done.stderr

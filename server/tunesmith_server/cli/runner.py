@@ -98,7 +98,7 @@ def runner(
             slots=slots or len(os.sched_getaffinity(0)),
             gpus=_gpu_list(gpus),
             labels=_pairs(labels, option="--label", form="K=V"),
-            buckets=_s3_endpoints(s3_buckets)
+            buckets=s3_endpoints(s3_buckets)
             | {
                 bucket: Path(directory).absolute()
                 for bucket, directory in _pairs(buckets, option="--bucket", form="NAME=DIR").items()
@@ -108,16 +108,23 @@ def runner(
     except ValueError as error:
         raise Refusal(str(error)) from None
     make_data_dir(settings.data_dir)
+    set_up_log(log_level)
+    _run(settings)
+
+
+def set_up_log(level: str) -> None:
+    """Log to standard error, without what libraries for S3 have to say of each request.
+
+    Their debugging output has signed headers in it, session tokens included.
+    """
     logging.basicConfig(
-        level=log_level.upper(),
+        level=level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    if log_level == "debug":
-        # Their debugging output has signed headers in it, session tokens included.
+    if level == "debug":
         for library in ("boto3", "botocore", "s3transfer", "urllib3"):
             logging.getLogger(library).setLevel(logging.INFO)
-    _run(settings)
 
 
 def _run(settings: RunnerSettings) -> None:
@@ -152,7 +159,12 @@ def _gpu_list(text: str | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _s3_endpoints(texts: tuple[str, ...]) -> dict[str, Path | S3Endpoint]:
+def s3_endpoints(texts: tuple[str, ...]) -> dict[str, Path | S3Endpoint]:
+    """Read what ``--s3`` says: how buckets are reached, by name.
+
+    Raises:
+        BadParameter: One is not ``NAME[,K=V]...``, or a value cannot be.
+    """
     from tunesmith.runner import S3Endpoint
     from tunesmith_server.bucket_settings import endpoint_fault, name_fault
 
@@ -168,7 +180,8 @@ def _s3_endpoints(texts: tuple[str, ...]) -> dict[str, Path | S3Endpoint]:
                 )
             fault = endpoint_fault(value) if member == "endpoint_url" else name_fault(value)
             if fault is not None:
-                raise click.BadParameter(f"{member} is {value!r}; {fault}", param_hint=option)
+                # Not shown: there may be a password in it.
+                raise click.BadParameter(f"{member} is wrong; {fault}", param_hint=option)
         if not bucket:
             raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
         endpoints[bucket] = S3Endpoint(**members)

@@ -69,7 +69,7 @@ class EmbeddedRunner:
             await asyncio.shield(self._stop(process))
             raise
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    def _command(self) -> list[str]:
         command = [
             *(sys.executable, "-m", "tunesmith_server.cli", "runner"),
             *("--server-file", str(self.address_file), "--data-dir", str(self.data_dir)),
@@ -82,10 +82,13 @@ class EmbeddedRunner:
         for name, members in self.s3.items():
             said = [f"{member}={value}" for member, value in members.items()]
             command += ["--s3", ",".join([name, *said])]
+        return command
+
+    async def _start(self) -> asyncio.subprocess.Process:
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
         # then stops the runner in good order.
         return await asyncio.create_subprocess_exec(
-            *command,
+            *self._command(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Final
 
 from tunesmith.runner.contract import TrialTree
-from tunesmith.runner.errors import FailureKind, TrialFailure
 from tunesmith.runner.locations import Buckets
 from tunesmith.runner.storage import Storage, storage_of_uri
 from tunesmith.runner.stored_tree import inner_target, walk
@@ -52,15 +51,12 @@ def destination(
     Raises:
         TrialFailure: The place is not one that this runner can write to.
     """
-    if config.kms_key_id:
-        raise TrialFailure(
-            FailureKind.CLIENT, "KmsKeyId is set: this runner stores without encryption only"
-        )
-    uri, member = config.s3_output_path, "S3OutputPath"
-    storage_of_uri(uri, member=member, buckets=buckets).check_writable(member)
+    uri, member, key = config.s3_output_path, "S3OutputPath", config.kms_key_id
+    parts = (training_job_name, "output")
+    storage_of_uri(uri, member=member, buckets=buckets, kms_key_id=key).check_writable(member)
     return Destination(
-        storage=storage_of_uri(uri, training_job_name, "output", member=member, buckets=buckets),
-        uri=f"{uri.rstrip('/')}/{training_job_name}/output",
+        storage=storage_of_uri(uri, *parts, member=member, buckets=buckets, kms_key_id=key),
+        uri="/".join([uri.rstrip("/"), *parts]),
         compressed=config.compression_type != definition_pb.OUTPUT_COMPRESSION_TYPE_NONE,
     )
 

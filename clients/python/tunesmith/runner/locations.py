@@ -34,11 +34,13 @@ class S3Location:
         connection: How.
         bucket: The bucket's name.
         key: Without a slash at either end; empty: the whole bucket.
+        kms_key_id: What is stored is encrypted with, by KMS; empty: as the bucket has it.
     """
 
     connection: S3Connection
     bucket: str
     key: str
+    kms_key_id: str = ""
 
     def below(self, *parts: str) -> S3Location:
         """Name a place within."""

@@ -25,12 +25,19 @@ ALL_OTHER_BUCKETS: Final = "*"
 
 _CONNECT_S: Final = 10
 _READ_S: Final = 30
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 4
 #: Connections that are kept for later; more are made where trials need them.
 _CONNECTIONS: Final = 128
 
 #: Refusals that say nothing of the request: another attempt may fare better.
 _PASSING: Final = frozenset({408, 429})
+#: What boto3's transfers raise on their own.
+_TRANSFER_ERRORS: Final = (
+    "RetriesExceededError",
+    "S3DownloadFailedError",
+    "S3UploadFailedError",
+    "S3ValidationError",
+)
 #: What boto3 says, by the names of its classes, when the site has to mend something.
 _SITE_MISTAKES: Final = frozenset(
     {
@@ -76,6 +83,10 @@ class S3Failure(OSError):
     def __init__(self, said: str, *, is_mistake: bool, status: int | None = None) -> None:
         self.status = status
         super().__init__(errno.EACCES if is_mistake else errno.EIO, said)
+
+    def __str__(self) -> str:
+        """Say what was said, without the number, which means something to programs only."""
+        return str(self.strerror)
 
 
 class S3Connection:
@@ -150,12 +161,9 @@ def s3_errors(check: Callable[[int], None]) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
     from s3transfer import exceptions as transfer_errors
 
-    broken = (
-        Boto3Error,
-        BotoCoreError,
-        transfer_errors.RetriesExceededError,
-        transfer_errors.S3DownloadFailedError,
-    )
+    # Not all of them are in every version.
+    transfers = (getattr(transfer_errors, name, None) for name in _TRANSFER_ERRORS)
+    broken = (Boto3Error, BotoCoreError, *filter(None, transfers))
     try:
         yield
     except ClientError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -30,8 +30,8 @@ from tunesmith.runner.threads import WorkUnwanted
 
 _T = TypeVar("_T")
 
-#: A larger file travels in parts of this size, of which this many are in memory at a time.
-_PART_BYTES: Final = 16 * 1024 * 1024
+#: Parts of a large file that travel at a time, and files. boto3 has twice to three times as many parts in
+#: memory, of 8 MiB each, and larger ones only of a file beyond 80 GB.
 _PARTS: Final = 4
 _FILES: Final = 8
 #: What one call lists or deletes at most.
@@ -78,9 +78,8 @@ class S3Storage:
             TrialFailure: There is none, or it cannot be read.
         """
         with tempfile.TemporaryFile(dir=scratch) as file:
-            # What is counted is what is unpacked; this copy is gone by then.
             with self._reading():
-                _download(self._location, self._location.key, file, lambda _: check(0))
+                _download(self._location, self._location.key, file, SharedCheck(check))
             file.seek(0)
             yield file
 
@@ -92,22 +91,22 @@ class S3Storage:
             OSError: The target cannot be written.
         """
         location = self._location
-        shared = _SharedCheck(check)
+        shared = SharedCheck(check)
         with self._reading():
             is_found = False
             for objects in listed(location, shared):
                 is_found = True
                 files = []
                 for key, size in objects.items():
-                    path = self._path(key, size, target)
+                    path = local_path(location, key, size, target)
                     if path is not None:
                         files.append((key, path))
-                _in_threads(files, lambda file: _download_to(location, *file, shared), check=shared)
+                in_threads(files, lambda file: download(location, *file, shared), check=shared)
             if not is_found:
                 name = location.key.rpartition("/")[2]
                 if not name:
                     raise TrialFailure(FailureKind.CLIENT, f"there is nothing in {self._uri}")
-                _download_to(location, location.key, target / name, shared)
+                download(location, location.key, target / name, shared)
 
     def store_file(
         self,
@@ -137,7 +136,7 @@ class S3Storage:
             OSError: Something could not be stored.
         """
         place = self._location.below(name)
-        shared = _SharedCheck(check)
+        shared = SharedCheck(check)
         keys: set[str] = set()
         for paths in _some_at_a_time(walk(source)):
             files = [
@@ -145,30 +144,10 @@ class S3Storage:
                 for each in paths
                 if each.is_file()
             ]
-            _in_threads(files, lambda file: _upload_from(place, *file, shared), check=shared)
+            in_threads(files, lambda file: _upload_from(place, *file, shared), check=shared)
             keys.update(key for key, _ in files)
         for objects in listed(place, shared):
             delete(place, objects.keys() - keys, shared)
-
-    def _path(self, key: str, size: int, target: Path) -> Path | None:
-        """Find the file for a key, and make its directory; None: it stands for a directory.
-
-        Raises:
-            TrialFailure: It can be no file, or is one and a directory.
-        """
-        prefix = f"{self._location.key}/" if self._location.key else ""
-        parts = key_parts(key.removeprefix(prefix))
-        is_directory = key.endswith("/")
-        if parts is None or (is_directory and size):
-            raise TrialFailure(
-                FailureKind.CLIENT, f"{self._uri} has the key {key!r}, which can be no file"
-            )
-        path = target.joinpath(*parts)
-        try:
-            (path if is_directory else path.parent).mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise _twice(key) from error
-        return None if is_directory else path
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -177,6 +156,37 @@ class S3Storage:
         except S3Failure as error:
             doing = f"cannot read {self._uri}"
             raise failure_of_os_error(error, doing=doing, mistakes=PATH_MISTAKES) from error
+
+
+def local_path(location: S3Location, key: str, size: int, target: Path) -> Path | None:
+    """Find the file for a key below a location, and make its directory.
+
+    Args:
+        location: What is copied into the target.
+        key: An object's, below it.
+        size: The object's.
+        target: A directory.
+
+    Returns:
+        None for an object that stands for a directory, which is made.
+
+    Raises:
+        TrialFailure: The key can be no file, or is one and a directory.
+    """
+    prefix = f"{location.key}/" if location.key else ""
+    parts = key_parts(key.removeprefix(prefix))
+    is_directory = key.endswith("/")
+    if parts is None or (is_directory and size):
+        raise TrialFailure(
+            FailureKind.CLIENT,
+            f"bucket {location.bucket!r} has the key {key!r}, which can be no file",
+        )
+    path = target.joinpath(*parts)
+    try:
+        (path if is_directory else path.parent).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise twice(key) from error
+    return None if is_directory else path
 
 
 def listed(location: S3Location, check: Callable[[int], None]) -> Iterator[dict[str, int]]:
@@ -202,7 +212,7 @@ def upload(
     file: IO[bytes],
     check: Callable[[int], None],
     *,
-    metadata: dict[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Store what a file has from its position on as an object.
 
@@ -211,12 +221,19 @@ def upload(
     """
     client = location.connection.client()
     check(0)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise S3Failure(f"{key!r} is not Unicode, as keys are", is_mistake=True) from error
+    encryption = {}
+    if location.kms_key_id:
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": location.kms_key_id}
     with s3_errors(check):
         client.upload_fileobj(
             file,
             location.bucket,
             key,
-            ExtraArgs={"Metadata": metadata or {}},
+            ExtraArgs={"Metadata": dict(metadata or {}), **encryption},
             Callback=check,
             Config=_transfer(),
         )
@@ -245,11 +262,17 @@ def _upload_from(location: S3Location, key: str, path: Path, check: Callable[[in
         upload(location, key, file, check)
 
 
-def _download_to(location: S3Location, key: str, path: Path, check: Callable[[int], None]) -> None:
+def download(location: S3Location, key: str, path: Path, check: Callable[[int], None]) -> None:
+    """Copy an object into a file.
+
+    Raises:
+        S3Failure: It could not be read; there is no file then.
+        TrialFailure: A directory is in its place.
+    """
     try:
         file = path.open("wb")
     except IsADirectoryError as error:
-        raise _twice(key) from error
+        raise twice(key) from error
     try:
         with file:
             _download(location, key, file, check)
@@ -271,14 +294,13 @@ def _transfer() -> Any:  # boto3 has no types
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(
-        multipart_threshold=_PART_BYTES,
-        multipart_chunksize=_PART_BYTES,
         max_concurrency=_PARTS,
-        preferred_transfer_client="classic",
+        preferred_transfer_client="classic",  # the other has no client settings, errors or callbacks
     )
 
 
-def _twice(key: str) -> TrialFailure:
+def twice(key: str) -> TrialFailure:
+    """Refuse a key that other keys make a directory of."""
     return TrialFailure(FailureKind.CLIENT, f"the key {key!r} is a file and a directory")
 
 
@@ -286,7 +308,7 @@ def _nothing(_: int) -> None:
     """Never object."""
 
 
-class _SharedCheck:
+class SharedCheck:
     """Let several threads ask whether to go on; once one has heard no, all do."""
 
     def __init__(self, check: Callable[[int], None]) -> None:
@@ -295,6 +317,11 @@ class _SharedCheck:
         self._has_ended = False
 
     def __call__(self, count: int) -> None:
+        """Ask.
+
+        Raises:
+            WorkUnwanted: Another thread has heard no.
+        """
         with self._lock:
             if self._has_ended:
                 raise WorkUnwanted
@@ -310,11 +337,11 @@ class _SharedCheck:
             self._has_ended = True
 
 
-def _in_threads(
+def in_threads(
     files: list[tuple[str, Path]],
     move: Callable[[tuple[str, Path]], None],
     *,
-    check: _SharedCheck,
+    check: SharedCheck,
 ) -> None:
     """Move files, some at a time; the first failure ends all."""
     with ThreadPoolExecutor(min(_FILES, max(len(files), 1)), "runner-s3") as pool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
 from tunesmith.runner.directory_storage import DirectoryStorage
+from tunesmith.runner.errors import FailureKind, TrialFailure
 from tunesmith.runner.locations import Buckets, locate
 from tunesmith.runner.s3_storage import S3Storage
 
@@ -79,7 +81,9 @@ class Storage(Protocol):
         """
 
 
-def storage_of_uri(uri: str, *parts: str, member: str, buckets: Buckets) -> Storage:
+def storage_of_uri(
+    uri: str, *parts: str, member: str, buckets: Buckets, kms_key_id: str = ""
+) -> Storage:
     """Find the place that a URI names.
 
     Args:
@@ -87,12 +91,19 @@ def storage_of_uri(uri: str, *parts: str, member: str, buckets: Buckets) -> Stor
         parts: Names of directories below that.
         member: The request's member that has it, for the message.
         buckets: This runner's.
+        kms_key_id: What is stored is encrypted with; empty: the place's own affair.
 
     Raises:
-        TrialFailure: This runner has no such place.
+        TrialFailure: This runner has no such place, or it encrypts nothing.
     """
     place = locate(uri, member=member, buckets=buckets)
     below = "/".join([uri.rstrip("/"), *parts]) if parts else uri
     if isinstance(place, Path):
+        if kms_key_id:
+            raise TrialFailure(
+                FailureKind.CLIENT,
+                f"KmsKeyId is set, and {member} is {uri!r}, a directory of this runner: nothing is "
+                "encrypted there",
+            )
         return DirectoryStorage(place.joinpath(*parts), uri=below)
-    return S3Storage(place.below(*parts), uri=below)
+    return S3Storage(replace(place.below(*parts), kms_key_id=kms_key_id), uri=below)
