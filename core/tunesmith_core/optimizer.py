@@ -302,7 +302,7 @@ class Optimizer:
             # Of this one: a point that promises more may be known already.
             point = ranking.space.embedded(to_unit(self.space, [configuration]))
             log_gain = float(ranking.search.scores(point)[0]) - math.log(ranking.slope or 1.0)
-        if self._is_spreading:
+        if self.is_spreading:
             configuration = self._unknown()
         return Promise(configuration=configuration, log_gain=log_gain)
 
@@ -315,6 +315,11 @@ class Optimizer:
     def is_unfinished(self) -> bool:
         """Tell whether it was told of trials that were stopped, or rest, and of no others."""
         return 0 < self._unfinished.stopped == len(self._values)
+
+    @property
+    def is_spreading(self) -> bool:
+        """Tell whether the next suggestion is spread out, to give a stopping rule a comparison."""
+        return self._unfinished.stopped > 0 and len(self._known) % self._settings.spread == 0
 
     @property
     def known(self) -> int:
@@ -332,7 +337,7 @@ class Optimizer:
         return bool(np.isfinite(self._values).any() or np.isfinite(self._model_space.values).any())
 
     def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
-        if quasi_random or self._is_starting or self._is_spreading or not self._has_value:
+        if quasi_random or self._is_starting or self.is_spreading or not self._has_value:
             return self._unknown()
         with on_one_thread():
             return self._first_unknown(self._promising(growth).points)
@@ -345,11 +350,6 @@ class Optimizer:
             return False
         # The first one goes by what earlier searches found: more of them may be wasted.
         return known > 0 or not space.earlier
-
-    @property
-    def _is_spreading(self) -> bool:
-        """Tell whether the next suggestion is to give a stopping rule something to compare with."""
-        return self._unfinished.stopped > 0 and len(self._known) % self._settings.spread == 0
 
     def _promising(
         self, growth: int | None, *, best: float | None = None, slope: float = 0.0
