@@ -7,8 +7,10 @@ import warnings
 import numpy as np
 import pytest
 
+from tests.core.gpu.host_device import COMPILER, HostDevice
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.warmup import warm_up
 
 
@@ -43,13 +45,30 @@ def gpu() -> None:
     """Skip where there is no GPU."""
     if not HAS_GPU:
         pytest.skip(
-            "no GPU that CuPy can use: on a machine with an NVIDIA GPU, install cupy-cuda12x or "
-            "cupy-cuda13x, as its driver wants; all tests of the backends then run on it too"
+            "no GPU that CuPy can use: on a machine with an NVIDIA GPU, pip install 'tunesmith[gpu]'; "
+            "all tests of the backends then run on it too"
         )
 
 
-# One test says that the GPU is missing, rather than a skip in each suite.
-@pytest.fixture(params=["numba", "formula", *(["cupy"] if HAS_GPU else [])])
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Skip where no C compiler can run the GPU's kernels."""
+    if not COMPILER:
+        pytest.skip(
+            "no C compiler: install one, or name it in CC; the GPU's kernels then run on the CPU too"
+        )
+
+
+# One test says that the GPU is missing, and one that the compiler is, rather than a skip in each suite.
+BACKENDS = [
+    "numba",
+    "formula",
+    *(["kernels-as-c"] if COMPILER else []),
+    *(["gpu", "cupy"] if HAS_GPU else []),
+]
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, warm: None) -> Backend:
     """Give each way of doing the array work that this machine has."""
     del warm
@@ -65,5 +84,11 @@ def backend_named(name: str) -> Backend:
             return NumbaBackend()
         case "formula":
             return FormulaBackend(np)
+        case "kernels-as-c":
+            return GpuBackend(HostDevice())
+        case "gpu":
+            from tunesmith_core.gpu.cupy_device import CupyDevice
+
+            return GpuBackend(CupyDevice())
         case _:
             return FormulaBackend(importlib.import_module(name))
