@@ -111,7 +111,9 @@ def _ignorance(gradient: F64, length: float) -> F64:
 
 def _directions(h: F64, here: F64, gradient: F64) -> F64:
     """Give the ways to go in the unit cube (s, d); 0 where a coordinate would leave it."""
-    held: NDArray[np.bool_] = ((here <= 0.0) & (gradient < 0.0)) | ((here >= 1.0) & (gradient > 0.0))
+    held: NDArray[np.bool_] = ((here <= 0.0) & (gradient < 0.0)) | (
+        (here >= 1.0) & (gradient > 0.0)
+    )
     uphill = np.where(held, 0.0, gradient)
     direction = np.where(held, 0.0, (h @ uphill[:, :, None])[:, :, 0])
     rise = (direction * gradient).sum(axis=1)

@@ -4,6 +4,7 @@ The seam between orchestration and arithmetic. Everything above a `Backend` is w
 it are loops over arrays, and the linear algebra of an array module.
 """
 
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
@@ -35,11 +36,18 @@ class Backend(Protocol):
         name: What does the work, for people: ``cpu``, or ``gpu:0`` and the card's name.
         climbs_in_step: Whether points climb the acquisition all together, by predictions of this backend;
             otherwise one after the other in compiled loops, on what is copied to the CPU.
+        is_large_scale: Whether it is for ten thousand observations, all of them seen; otherwise hyperparameters
+            are fitted, and the acquisition is searched, with some.
     """
 
     xp: ModuleType
     name: str
     climbs_in_step: bool
+    is_large_scale: bool
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make ready for use by this thread within a ``with`` block."""
+        ...
 
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m).

@@ -110,7 +110,7 @@ def _added(xp: ModuleType, here: F64, there: F64, penalty: float) -> F64:
     """Give what one coordinate adds to the squared distances of (n, 1) and (1, m): (n, m)."""
     added: F64
     if penalty > 0:
-        added = xp.where(here != there, penalty, 0.0)
+        added = xp.where(here != there, penalty * xp.ones((1, 1), dtype=xp.float64), 0.0)
     else:
         difference = here - there
         added = difference * difference

@@ -35,6 +35,7 @@ class FormulaBackend:
     """
 
     climbs_in_step = True
+    is_large_scale = False
 
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
@@ -48,6 +49,10 @@ class FormulaBackend:
             errstate = importlib.import_module("cupyx").errstate
             self._loud = lambda: errstate(linalg="raise")
         self._solve_triangular: Callable[..., F64] = linalg.solve_triangular
+
+    def active(self) -> AbstractContextManager[None]:
+        """Do nothing: there is nothing to choose."""
+        return nullcontext()
 
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m).

@@ -1,6 +1,7 @@
 """Do the surrogate's array work in compiled kernels and LAPACK, on one core."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 import numpy as np
@@ -18,6 +19,11 @@ class NumbaBackend:
     xp: ModuleType = np
     name = "cpu"
     climbs_in_step = False
+    is_large_scale = False
+
+    def active(self) -> AbstractContextManager[None]:
+        """Do nothing: there is nothing to choose."""
+        return nullcontext()
 
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m)."""
@@ -43,6 +49,8 @@ class NumbaBackend:
         scale: float,
     ) -> PairSums:
         """Sum up what the likelihood's gradient needs; see `backends.Backend`."""
+        if slope is None:  # it is this backend's own
+            raise AssertionError
         w = precision
         w *= -1.0
         w += scale * np.multiply.outer(alpha, alpha)

@@ -232,9 +232,7 @@ class Predictor:
         k = backend.correlations(self._u, z, p.mismatch)
         mean = host(xp, self._alpha @ k)
         v = backend.triangular_product(self._inverse, k)
-        spread = np.maximum(
-            PRIOR_VARIANCE - host(xp, backend.column_squares(v)), SMALLEST_VARIANCE
-        )
+        spread = np.maximum(PRIOR_VARIANCE - host(xp, backend.column_squares(v)), SMALLEST_VARIANCE)
         deviation = np.sqrt(self.variance * spread)
         of_mean, of_variance = backend.candidate_sums(
             self._u,

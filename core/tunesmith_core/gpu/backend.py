@@ -5,13 +5,19 @@ factor, inverse and weights of the pairs, and a quarter of one as scratch. Every
 factor of a covariance with little noise has nothing left.
 """
 
+from contextlib import AbstractContextManager
 from types import ModuleType
+
+import numpy as np
 
 from tunesmith_core.gp.backends import PairSums
 from tunesmith_core.gp.covariance import CONSTANT
 from tunesmith_core.gpu import blocked
-from tunesmith_core.gpu.device import Device, constants
+from tunesmith_core.gpu.device import Device, DeviceError, constants
 from tunesmith_core.space.scaling import F64
+
+_RESIDUAL = 1e-9
+"""Of an inverse: some hundred times what rounding leaves of a small covariance with much noise."""
 
 
 class GpuBackend:
@@ -25,12 +31,32 @@ class GpuBackend:
     """
 
     climbs_in_step = True
+    is_large_scale = True
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._of = constants()
         self.xp: ModuleType = device.xp
         self.name = device.name
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make its device this thread's within a ``with`` block."""
+        return self._device.active()
+
+    def check(self) -> None:
+        """Compute something small, to know that all libraries are there and right.
+
+        Raises:
+            DeviceError: They are not; and whatever a library may raise.
+        """
+        xp, n = self.xp, 33
+        u = xp.asarray(np.linspace(0.0, 1.0, n)[None, :].copy())
+        c, _ = self.covariance(u, np.zeros(1), 0.5)
+        expected = c.copy()
+        inverted = self.precision(c)
+        residual = inverted and abs(inverted[0] @ expected - xp.eye(n)).max()
+        if residual is None or not float(residual) < _RESIDUAL:
+            raise DeviceError(f"{self.name} computes wrongly: a residual of {residual}")
 
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m)."""
@@ -111,16 +137,18 @@ class GpuBackend:
 
     def triangular_product(self, inverse: F64, k: F64) -> F64:
         """Multiply a lower triangular matrix (n, n) with k (n, m). Cost: 1.25n²m flops."""
-        product = self.xp.empty(k.shape)
+        product: F64 = self.xp.empty(k.shape)
         blocked.lower_product(self._device, inverse, k, product)
         return product
 
     def product(self, a: F64, b: F64) -> F64:
         """Multiply as ``a @ b`` does, without copying views."""
-        left, right = a.reshape(1, -1) if a.ndim == 1 else a, b.reshape(-1, 1) if b.ndim == 1 else b
-        out = self.xp.empty((left.shape[0], right.shape[1]))
-        self._device.multiply(left, right, out)
-        return out.reshape(a.shape[:-1] + b.shape[1:])
+        if a.ndim == 1:
+            return self.product(b.T, a)
+        right = b[:, None] if b.ndim == 1 else b
+        out: F64 = self.xp.empty((a.shape[0], right.shape[1]))
+        self._device.multiply(a, right, out)
+        return out[:, 0] if b.ndim == 1 else out
 
     def column_squares(self, v: F64) -> F64:
         """Sum up the squares in each column of v (n, m): (m,). Cost: 2nm flops."""
@@ -129,7 +157,7 @@ class GpuBackend:
 
     def _correlations(self, u: F64, z: F64, mismatch: F64, *, noise: float) -> F64:
         (d, n), m = u.shape, z.shape[1]
-        out = self.xp.empty((n, m))
+        out: F64 = self.xp.empty((n, m))
         if n and m:
             tiles = _tiles(m, self._of["COLUMNS"]), _tiles(n, self._of["STRIP"])
             penalties = self.xp.asarray(mismatch)
@@ -146,9 +174,7 @@ class GpuBackend:
         # NaN goes through cuSOLVER without a word.
         return log_det if abs(log_det) < float("inf") else None
 
-    def _launch(
-        self, kernel: str, blocks: tuple[int, int], *arguments: F64 | float
-    ) -> None:
+    def _launch(self, kernel: str, blocks: tuple[int, int], *arguments: F64 | float) -> None:
         self._device.launch(kernel, blocks, self._of["COLUMNS"], *arguments)
 
 

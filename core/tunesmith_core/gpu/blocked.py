@@ -75,19 +75,27 @@ def _double(device: Device, factor: F64, size: int) -> None:
     pairs, rest = divmod(n, 2 * size)
     apart = 2 * size * (n + 1)
     if batch == 1 and pairs > 1:  # all pairs at once
-        _join(device, factor, 0, size, size, (pairs, apart))
+        _join(device, factor, 0, (size, size), (pairs, apart))
     else:
         for pair in range(pairs):
-            _join(device, factor, pair * apart, size, size, (batch, n * n))
+            _join(device, factor, pair * apart, (size, size), (batch, n * n))
     if rest > size:
-        _join(device, factor, pairs * apart, size, rest - size, (batch, n * n))
+        _join(device, factor, pairs * apart, (size, rest - size), (batch, n * n))
 
 
 def _join(
-    device: Device, factor: F64, start: int, upper: int, lower: int, many: tuple[int, int]
+    device: Device, factor: F64, start: int, heights: tuple[int, int], many: tuple[int, int]
 ) -> None:
-    """Replace B by -C⁻¹ B A⁻¹ in blocks [A; B C] that lie ``many`` times, so far from each other."""
-    n = factor.shape[2]
+    """Replace B by -C⁻¹ B A⁻¹ in blocks [A; B C].
+
+    Args:
+        device: Multiplies.
+        factor: (s, n, n), contiguous.
+        start: Where in it the first A begins.
+        heights: Of A, and of B and C.
+        many: How many such blocks there are, and how far apart.
+    """
+    n, (upper, lower) = factor.shape[2], heights
     count, apart = many
     flat = factor.reshape(-1)
 

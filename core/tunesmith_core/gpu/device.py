@@ -5,6 +5,7 @@ numpy's arrays; all above this seam is so tested without a GPU.
 """
 
 import re
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.resources import files
 from types import ModuleType
@@ -33,6 +34,10 @@ class Device(Protocol):
 
     xp: ModuleType
     name: str
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make it this thread's device within a ``with`` block; arrays are made and used there alone."""
+        ...
 
     def launch(
         self, kernel: str, blocks: tuple[int, int], threads: int, *arguments: Argument

@@ -1,7 +1,9 @@
 """The covariance and the sums over pairs, by each backend, against pair by pair in mpmath."""
 
 import importlib
+from types import ModuleType
 
+import array_api_strict
 import mpmath
 import numpy as np
 import pytest
@@ -133,7 +135,7 @@ def test_every_backend_sums_up_pairs_as_pair_by_pair(
     u, mismatch = scaled_problem(shape, seed=3)
     n = u.shape[1]
     rng = np.random.default_rng(n)
-    half, alpha = rng.standard_normal((n, n)), rng.standard_normal(n)
+    half, alpha = rng.standard_normal((n, n)), rng.standard_normal((n,))
     precision = half + half.T
     sums = pair_sums(backend, u, mismatch, precision, alpha)
     w = 1.5 * np.outer(alpha, alpha) - precision
@@ -154,6 +156,36 @@ def test_every_backend_sums_up_pairs_as_pair_by_pair(
     lost = (n + 200) * EPS
     assert (np.abs(sums.spread - exact_spread) <= lost * size_spread).all()
     assert (np.abs(sums.moment - exact_moment) <= lost * size_moment.sum(axis=2)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_formulas_use_nothing_but_the_standard_of_array_modules(
+    shape: tuple[int, int, int],
+) -> None:
+    u, mismatch = scaled_problem(shape, seed=7)
+    z = np.ascontiguousarray(u[:, ::3]) + 0.1
+    n, m = u.shape[1], z.shape[1]
+    rng = np.random.default_rng(n)
+    q, of_mean, of_variance = (rng.standard_normal(size) for size in ((n, n), (n, m), (n, m)))
+    alpha = rng.standard_normal((n,))
+
+    def results(xp: ModuleType) -> list[F64]:
+        placed = {name: xp.asarray(each) for name, each in (("u", u), ("z", z), ("q", q))}
+        r2 = covariance.squared_distances(xp, placed["u"], placed["z"], mismatch)
+        given = [
+            r2,
+            covariance.matern52(xp, r2, CONSTANT),
+            covariance.matern52_slope(xp, r2),
+            covariance.weights(xp, placed["q"], xp.asarray(alpha), 1.5),
+            *covariance.pull(xp, placed["u"], mismatch, placed["q"]),
+            *covariance.candidate_sums(
+                xp, placed["u"], placed["z"], xp.asarray(of_mean), xp.asarray(of_variance)
+            ),
+        ]
+        return [np.asarray(each) for each in given]
+
+    for strict, plain in zip(results(array_api_strict), results(np), strict=True):
+        assert np.array_equal(strict, plain)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -183,7 +215,7 @@ def test_every_backend_sums_up_candidates_as_the_formula(
     z = np.ascontiguousarray(u[:, ::2] + 0.1)
     n, m = u.shape[1], z.shape[1]
     rng = np.random.default_rng(n)
-    alpha, back = rng.standard_normal(n), rng.standard_normal((n, m))
+    alpha, back = rng.standard_normal((n,)), rng.standard_normal((n, m))
     got = backend.candidate_sums(
         xp.asarray(u), xp.asarray(z), mismatch, alpha=xp.asarray(alpha), back=xp.asarray(back)
     )
@@ -195,10 +227,10 @@ def test_every_backend_sums_up_candidates_as_the_formula(
     )
     difference = z[:, None, :] - u[:, :, None]
     numeric = ~(mismatch > 0)
-    for sums, weights in zip(got, (alpha[:, None] * slope, back * slope), strict=True):
+    for of, weights in zip(got, (alpha[:, None] * slope, back * slope), strict=True):
         exact = (weights * difference).sum(axis=1)
         size = (np.abs(weights) * (np.abs(z[:, None, :]) + np.abs(u[:, :, None]))).sum(axis=1)
-        error = np.abs(host(xp, sums) - exact)
+        error = np.abs(host(xp, of) - exact)
         assert (error[numeric] <= (n + 200) * EPS * size[numeric]).all()
 
 

@@ -1,5 +1,6 @@
 """A device that runs the GPU's kernels on the CPU: the same source, compiled as C, block by block."""
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -40,6 +41,9 @@ class HostDevice:
     def __init__(self, *, backwards: bool = False) -> None:
         self._library = library(backwards=backwards)
         self.launched: list[str] = []
+
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def launch(
         self, kernel: str, blocks: tuple[int, int], threads: int, *arguments: Argument

@@ -1,0 +1,180 @@
+"""The GPU's kernels without a GPU: as C on the CPU, and compiled for GPUs by NVRTC."""
+
+import ctypes
+import importlib.metadata
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.core.gp.problems import problem
+from tests.core.gpu.host_device import HostDevice
+from tunesmith_core.gp.likelihood import mismatches, scaled
+from tunesmith_core.gp.warping import warp
+from tunesmith_core.gpu import blocked
+from tunesmith_core.gpu.backend import GpuBackend
+from tunesmith_core.gpu.cupy_device import OPTIONS
+from tunesmith_core.gpu.device import constants, source
+from tunesmith_core.space.scaling import F64
+
+KERNEL = re.compile(r"^KERNEL (\w+)\((.*?)\) \{\n(.*?)^\}", flags=re.DOTALL | re.MULTILINE)
+ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
+
+
+def kernels() -> dict[str, str]:
+    """Give the body of each kernel, by its name."""
+    return {name: body for name, _, body in KERNEL.findall(source())}
+
+
+def factor_of(n: int, seed: int, batch: int = 1) -> F64:
+    """Give lower factors (batch, n, n) of covariances, with rubbish above their diagonals."""
+    rng = np.random.default_rng([seed, n])
+    half: F64 = rng.standard_normal((batch, n, n))
+    covariance: F64 = half @ half.transpose(0, 2, 1) + n * np.eye(n)
+    lower = np.linalg.cholesky(covariance)
+    return np.asarray(lower + np.triu(np.full((n, n), 7.0), 1), dtype=np.float64)
+
+
+def all_work(device: HostDevice) -> Iterator[F64]:
+    """Have every kernel used on sizes that fill no tile."""
+    backend = GpuBackend(device)
+    given = problem((140, 11, 3), seed=1)
+    u = scaled(given.layout, given.x, warp(given.x, given.values.a, given.values.b), given.values)
+    mismatch = mismatches(given.layout, given.values)
+    z = np.ascontiguousarray(u[:, :9]) + 0.1
+    covariance, _ = backend.covariance(u, mismatch, 0.1)
+    yield covariance.copy()
+    inverted = backend.precision(covariance)
+    assert inverted is not None
+    yield inverted[0].copy()
+    alpha = inverted[0] @ given.y
+    back = np.random.default_rng(2).standard_normal((140, 9))
+    yield from backend.candidate_sums(u, z, mismatch, alpha=alpha, back=back)
+    sums = backend.pair_sums(u, mismatch, inverted[0], None, alpha=alpha, scale=1.5)
+    yield from (sums.spread, sums.moment)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_the_order_of_work_items_makes_no_difference() -> None:
+    forwards, backwards = HostDevice(), HostDevice(backwards=True)
+    for one, other in zip(all_work(forwards), all_work(backwards), strict=True):
+        assert np.array_equal(one, other)
+    assert set(forwards.launched) == set(kernels())
+
+
+def test_phases_of_a_kernel_are_apart_by_barriers() -> None:
+    found = kernels()
+    assert len(found) == source().count("\nKERNEL ")
+    for name, body in found.items():
+        phases = re.findall(r"^    (EACH|BARRIER)\b", body, flags=re.MULTILINE)
+        expected = [word for _ in range(phases.count("EACH")) for word in ("BARRIER", "EACH")][1:]
+        assert phases == expected, name
+        # A barrier inside a phase would be met by some threads only.
+        assert body.count("BARRIER") == phases.count("BARRIER"), name
+
+
+def test_every_kernel_says_its_floor() -> None:
+    for name in kernels():
+        comment = source().partition(f"\nKERNEL {name}(")[0].rpartition("\n\n")[2]
+        assert "Floor: " in comment, name
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize(
+    ("n", "batch"), [(1, 1), (31, 3), (33, 1), (64, 2), (97, 1), (97, 3), (257, 1), (600, 1)]
+)
+def test_blocked_inverses_are_inverses(n: int, batch: int) -> None:
+    device = HostDevice()
+    factor = factor_of(n, seed=3, batch=batch)
+    lower = np.tril(factor)
+    blocked.invert_lower(device, factor)
+    assert (factor == np.tril(factor)).all()
+    assert np.abs(factor @ lower - np.eye(n)).max() < 1e-12
+    blocked.gram_of_inverse(device, factor)
+    assert np.array_equal(factor, factor.transpose(0, 2, 1))
+    whole = lower @ lower.transpose(0, 2, 1)
+    assert np.abs(factor @ whole - np.eye(n)).max() < 1e-11
+
+
+class Counting(HostDevice):
+    """Counts what products cost, and computes nothing."""
+
+    flops = 0
+
+    def launch(self, *_: object) -> None:
+        pass
+
+    def multiply(self, a: F64, b: F64, out: F64, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        del b, alpha, beta
+        self.flops += 2 * out.size * a.shape[-1]
+
+
+@pytest.mark.usefixtures("compiler")
+def test_blocked_inverses_cost_what_is_said() -> None:
+    n = 4096
+    factor, device = np.empty((1, n, n)), Counting()
+    blocked.invert_lower(device, factor)
+    assert device.flops == pytest.approx(0.42 * n**3, rel=0.02)
+    device.flops = 0
+    gram = n**3 / 3 + n**2 * blocked.PANEL
+    blocked.gram_of_inverse(device, factor)
+    assert device.flops == pytest.approx(gram, rel=0.05)
+    device.flops = 0
+    k = np.empty((n, 8))
+    blocked.lower_product(device, factor[0], k, k)
+    assert device.flops == pytest.approx(1.25 * n**2 * 8)
+
+
+def nvrtc() -> ctypes.CDLL:
+    """Load NVRTC from its wheel, or skip."""
+    try:
+        files = importlib.metadata.files("nvidia-cuda-nvrtc") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("no NVRTC: pip install nvidia-cuda-nvrtc, which needs no GPU, on Linux")
+    (library,) = [each for each in files if re.fullmatch(r"libnvrtc\.so\.\d+", each.name)]
+    return ctypes.CDLL(str(library.locate()))
+
+
+def compiled(library: ctypes.CDLL, text: str, architecture: str) -> tuple[bytes, str]:
+    """Compile for a GPU: the binary, empty if that fails, and what the compiler says."""
+    program = ctypes.c_void_p()
+    assert not library.nvrtcCreateProgram(
+        ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
+    )
+    options = [option.encode() for option in (*OPTIONS, f"--gpu-architecture={architecture}")]
+    failed = library.nvrtcCompileProgram(
+        program, len(options), (ctypes.c_char_p * len(options))(*options)
+    )
+    size = ctypes.c_size_t()
+    assert not library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    assert not library.nvrtcGetProgramLog(program, log)
+    binary = b""
+    if not failed:
+        assert not library.nvrtcGetCUBINSize(program, ctypes.byref(size))
+        image = ctypes.create_string_buffer(size.value)
+        assert not library.nvrtcGetCUBIN(program, image)
+        binary = image.raw
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    return binary, log.value.decode()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles_for_gpus(architecture: str) -> None:
+    binary, log = compiled(nvrtc(), source(), architecture)
+    assert log == ""
+    for name in kernels():
+        assert f".text.{name}\0".encode() in binary
+
+
+def test_a_fault_in_a_kernel_would_be_seen() -> None:
+    text = source().replace("double r2[STRIP];", "double other[STRIP];", 1)
+    binary, log = compiled(nvrtc(), text, "sm_90")
+    assert not binary
+    assert '"r2" is undefined' in log
+
+
+def test_the_numbers_by_which_work_is_divided_are_read_from_the_source() -> None:
+    assert set(constants()) == {"COLUMNS", "STRIP", "GROUP", "SEGMENT", "BASE", "LANES"}
+    assert constants()["LANES"] == constants()["COLUMNS"]  # the backend launches so many threads
