@@ -16,10 +16,11 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from tunesmith_core import warmup
+from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
 from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer, Settings
@@ -58,10 +59,11 @@ _HURRIED_GROWTH: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """Hold one tuning job's optimisers, one for each definition."""
+    """Hold one tuning job's optimisers, one for each definition, and where they compute."""
 
     portfolio: Portfolio
     is_seeded: bool
+    computed_on: set[str] = field(default_factory=lambda: {"cpu"})
 
     def optimizer_of(self, suggestion: Suggestion) -> Optimizer:
         return self.portfolio.optimizers[suggestion.definition_name]
@@ -73,10 +75,11 @@ class Searches:
     Args:
         is_ready: Tells whether the kernels are compiled. Until they are, tuning jobs without a
             seed of their own get quasi-random suggestions.
+        devices: Where models are computed; on the CPU when absent.
     """
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, is_ready: Callable[[], bool], devices: Devices | None = None) -> None:
+        self._is_ready, self._devices = is_ready, devices or Devices("cpu")
         self._searches: dict[int, _Search] = {}
         # Why a tuning job's asks are answered with no configurations, until it is begun anew.
         self._faults: dict[int, str] = {}
@@ -91,6 +94,7 @@ class Searches:
                     space,
                     seed=begin.seed,
                     goal=goal,
+                    devices=self._devices,
                     experience=None if begin.lessons is None else _experience(space, begin.lessons),
                 )
                 for name, space in begin.spaces.items()
@@ -185,6 +189,7 @@ class Searches:
             growth = _HURRIED_GROWTH if ask.hurried else _GROWTH
         with contextlib.suppress(SpaceExhausted):
             choices += search.portfolio.ask(ask.count, quasi_random=quasi_random, growth=growth)
+        self._note_devices(ask.job_id, search)
         return Answer(
             number=ask.number,
             suggestions=[
@@ -197,12 +202,28 @@ class Searches:
             exhausted=len(choices) < ask.count,
         )
 
+    def _note_devices(self, job_id: int, search: _Search) -> None:
+        """Log where a tuning job's suggestions are computed, when that changes."""
+        found = {each.computed_on for each in search.portfolio.optimizers.values()}
+        if found != search.computed_on:
+            search.computed_on.clear()
+            search.computed_on.update(found)
+            where = " and ".join(sorted(found))
+            logger.info("tuning job %d: suggestions are computed on %s", job_id, where)
 
-def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
+
+def main(
+    warm_up: Callable[[], None] = warmup.warm_up,
+    *,
+    device: str = "cpu",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> None:
     """Serve until standard input ends; never returns.
 
     Args:
         warm_up: Has the kernels compiled.
+        device: Where models are computed: ``auto``, ``cpu``, ``gpu`` or ``gpu:NUMBER``.
+        memory_bytes: The most of a GPU's memory that arrays take.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -213,7 +234,7 @@ def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
         # What libraries print goes to the log, not into the connection.
         reports = os.fdopen(os.dup(_OUTPUT_FD), "wb")
         os.dup2(_ERRORS_FD, _OUTPUT_FD)
-        _serve(reports, warm_up)
+        _serve(reports, warm_up, Devices(device, memory_bytes=memory_bytes))
     except BrokenPipeError:
         pass  # the server is gone
     except BaseException:
@@ -222,7 +243,7 @@ def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
     os._exit(0)
 
 
-def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
+def _serve(reports: BinaryIO, warm_up: Callable[[], None], devices: Devices) -> None:
     ready, writing = threading.Event(), threading.Lock()
 
     def report(item: Report) -> None:
@@ -245,7 +266,7 @@ def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), name="reader", daemon=True).start()
     threading.Thread(target=get_ready, name="warm-up", daemon=True).start()
-    searches = Searches(ready.is_set)
+    searches = Searches(ready.is_set, devices)
     while True:
         match decode(lines.get()):
             case Begin() as begin:
@@ -297,4 +318,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _device, _memory_bytes = sys.argv[1:] or ("auto", DEFAULT_MEMORY_BYTES)
+    main(device=_device, memory_bytes=int(_memory_bytes))
