@@ -1,29 +1,15 @@
 """Compiled kernels for the tests that use them, and array backends to run one suite over."""
 
 import importlib
-import importlib.util
-import warnings
 
 import numpy as np
 import pytest
 
-from tests.core.gpu.host_device import COMPILER, HostDevice
+from tests.core.gpu.host_device import COMPILER, HAS_GPU, HostDevice
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.formula_backend import FormulaBackend
 from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.warmup import warm_up
-
-
-def has_gpu() -> bool:
-    """Tell whether CuPy is installed and finds a GPU."""
-    if importlib.util.find_spec("cupy") is None:
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a CUDA that it does not find
-        return bool(importlib.import_module("cupy").is_available())
-
-
-HAS_GPU = has_gpu()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -173,6 +173,10 @@ class CupyDevice:
         total: int = self._pool.total_bytes()
         return total
 
+    def free(self) -> None:
+        """Give what the pool holds in store back to the GPU."""
+        self._pool.free_all_blocks()
+
 
 def is_from_cupy(error: BaseException) -> bool:
     """Tell whether an exception is CuPy's: out of memory, a launch or a library that failed."""

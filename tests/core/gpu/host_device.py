@@ -3,10 +3,13 @@
 import contextlib
 import ctypes
 import functools
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +22,18 @@ from tunesmith_core.space.scaling import F64
 COMPILER = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or ""
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 BLOCK_LIMITS = (2**31 - 1, 65535)
+
+
+def has_gpu() -> bool:
+    """Tell whether CuPy is installed and finds a GPU."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a CUDA that it does not find
+        return bool(importlib.import_module("cupy").is_available())
+
+
+HAS_GPU = has_gpu()
 
 
 @functools.cache
