@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from tunesmith_core import warmup
@@ -59,11 +59,10 @@ _HURRIED_GROWTH: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """Hold one tuning job's optimisers, one for each definition, and where they compute."""
+    """Hold one tuning job's optimisers, one for each definition."""
 
     portfolio: Portfolio
     is_seeded: bool
-    computed_on: set[str] = field(default_factory=lambda: {"cpu"})
 
     def optimizer_of(self, suggestion: Suggestion) -> Optimizer:
         return self.portfolio.optimizers[suggestion.definition_name]
@@ -83,6 +82,7 @@ class Searches:
         self._searches: dict[int, _Search] = {}
         # Why a tuning job's asks are answered with no configurations, until it is begun anew.
         self._faults: dict[int, str] = {}
+        self._on: dict[int, str] = {}  # devices, by tuning job
 
     def begin(self, begin: Begin) -> None:
         """Make a tuning job's optimiser."""
@@ -161,6 +161,7 @@ class Searches:
         """Let go of a tuning job's optimiser."""
         self._searches.pop(job_id, None)
         self._faults.pop(job_id, None)
+        self._on.pop(job_id, None)
 
     @contextlib.contextmanager
     def _noting_faults(self, job_id: int) -> Iterator[None]:
@@ -189,7 +190,6 @@ class Searches:
             growth = _HURRIED_GROWTH if ask.hurried else _GROWTH
         with contextlib.suppress(SpaceExhausted):
             choices += search.portfolio.ask(ask.count, quasi_random=quasi_random, growth=growth)
-        self._note_devices(ask.job_id, search)
         return Answer(
             number=ask.number,
             suggestions=[
@@ -200,16 +200,17 @@ class Searches:
                 for definition_name, configuration in choices
             ],
             exhausted=len(choices) < ask.count,
+            device=self._device(ask.job_id, search),
         )
 
-    def _note_devices(self, job_id: int, search: _Search) -> None:
-        """Log where a tuning job's suggestions are computed, when that changes."""
+    def _device(self, job_id: int, search: _Search) -> str:
+        """Say where a tuning job's suggestions are computed, and log it when that changes."""
         found = {each.computed_on for each in search.portfolio.optimizers.values()}
-        if found != search.computed_on:
-            search.computed_on.clear()
-            search.computed_on.update(found)
-            where = " and ".join(sorted(found))
-            logger.info("tuning job %d: suggestions are computed on %s", job_id, where)
+        device = " and ".join(sorted(found))
+        if device != self._on.get(job_id, "cpu"):
+            logger.info("tuning job %d: suggestions are computed on %s", job_id, device)
+        self._on[job_id] = device
+        return device
 
 
 def main(
