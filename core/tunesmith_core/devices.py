@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 CROSSOVER = 200
 """With ``auto``, models of so many observations and more are on the GPU.
 
-Up to here the CPU sees all observations, in 2.5 ms a likelihood; a GPU needs about 1 ms, whatever n is, for 40 launches
-and 4 transfers of some 10 µs, cuSOLVER's 0.2 ms and the fit's own 0.4 ms. So it is estimated to be level from about n = 150 on; beyond 200
-the CPU leaves observations out, which the GPU need not. Not measured: `benchmarks/gpu.py` measures it.
+An estimate. Up to here the CPU's fits see all observations, in about 2 ms a likelihood, and beyond they leave some out; a GPU takes 1 to
+1.5 ms, whatever n is: 40 launches and some transfers of 10 µs each, cuSOLVER's 0.2 ms and the fit's own 0.4 ms.
+`benchmarks/gpu.py` measures it.
 """
 
 DEFAULT_MEMORY_BYTES = 4 * 2**30
