@@ -117,7 +117,7 @@ def parts(card: Card, speed: Speed, watch: Watch, n: int, d: int) -> Iterator[Pa
     covariance = factor
     yield timed(
         "inverse factor",
-        lambda: blocked.invert_lower(card.device, work[None]),
+        lambda: blocked.invert_lower(card.device, work),
         speed.floor_s(product=n**3 / 3),
         restored=True,
     )
@@ -125,7 +125,7 @@ def parts(card: Card, speed: Speed, watch: Watch, n: int, d: int) -> Iterator[Pa
     covariance = inverse
     yield timed(
         "inverse",
-        lambda: blocked.gram_of_inverse(card.device, work[None]),
+        lambda: blocked.gram_of_inverse(card.device, work),
         speed.floor_s(product=n**3 / 3),
         restored=True,
     )

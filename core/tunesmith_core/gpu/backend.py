@@ -122,7 +122,7 @@ class GpuBackend:
         log_det = self._factor(k)
         if log_det is None:
             return None
-        blocked.invert_lower(self._device, k[None])
+        blocked.invert_lower(self._device, k)
         return k, log_det
 
     def precision(self, k: F64) -> tuple[F64, float] | None:
@@ -132,7 +132,7 @@ class GpuBackend:
         """
         factored = self.inverse_factor(k)
         if factored is not None:
-            blocked.gram_of_inverse(self._device, k[None])
+            blocked.gram_of_inverse(self._device, k)
         return factored
 
     def triangular_product(self, inverse: F64, k: F64) -> F64:

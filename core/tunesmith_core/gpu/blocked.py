@@ -26,37 +26,41 @@ FEWEST = 256
 PANEL = 512
 """Rows of the covariance's inverse that are computed at a time."""
 
+_FILLERS = 256  # threads, four entries of a tile for each
+
 
 def invert_lower(device: Device, factor: F64) -> None:
-    """Replace lower triangular matrices (s, n, n) by their inverses, zeros above the diagonals.
+    """Replace a lower triangular matrix (n, n) by its inverse, with zeros above the diagonal.
 
-    Cost: 0.42n³ flops each, and (n/2)² numbers of scratch for all.
+    Cost: 0.42n³ flops, and (n/2)² numbers of scratch.
     """
-    base = constants()["BASE"]
-    batch, n, _ = factor.shape
+    base, n = constants()["BASE"], len(factor)
     _fill_upper(device, factor, mirrored=False)  # whole blocks are multiplied
-    device.launch("invert_blocks", (-(-n // base), batch), base, factor, n)
+    device.launch("invert_blocks", (-(-n // base), 1), base, factor, n)
     size = base
     while size < n:
-        _double(device, factor, size)
+        pairs, rest = divmod(n, 2 * size)
+        if pairs:
+            _join(device, factor, (0, pairs), (size, size))
+        if rest > size:
+            _join(device, factor, (pairs, 1), (size, rest - size))
         size *= 2
 
 
 def gram_of_inverse(device: Device, inverse: F64) -> None:
-    """Replace inverse lower factors W (s, n, n) by the inverse covariances W^T W, all of them.
+    """Replace an inverse lower factor W (n, n) by the inverse covariance W^T W, all of it.
 
     Row by row from the first: a row of the result needs the rows of W from it on, and no others.
 
-    Cost: n³/3 + n² `PANEL` flops each, and n `PANEL` numbers of scratch for each.
+    Cost: n³/3 + n² `PANEL` flops, and n `PANEL` numbers of scratch.
     """
-    batch, n, _ = inverse.shape
-    scratch = device.xp.empty((batch, min(PANEL, n), n))
+    n = len(inverse)
+    scratch = device.xp.empty((min(PANEL, n), n))
     for first in range(0, n, PANEL):
         last = min(first + PANEL, n)
-        panel = scratch[:, : last - first, :last]
-        left = inverse[:, first:, first:last].transpose(0, 2, 1)
-        device.multiply(left, inverse[:, first:, :last], panel)
-        inverse[:, first:last, :last] = panel
+        panel = scratch[: last - first, :last]
+        device.multiply(inverse[first:, first:last].T, inverse[first:, :last], panel)
+        inverse[first:last, :last] = panel
     _fill_upper(device, inverse, mirrored=True)
 
 
@@ -69,38 +73,21 @@ def lower_product(device: Device, lower: F64, k: F64, out: F64) -> None:
         device.multiply(lower[first:last, :last], k[:last], out[first:last])
 
 
-def _double(device: Device, factor: F64, size: int) -> None:
-    """Join neighbouring blocks of ``size`` on the diagonal, which are inverted, to pairs."""
-    batch, n, _ = factor.shape
-    pairs, rest = divmod(n, 2 * size)
-    apart = 2 * size * (n + 1)
-    if batch == 1 and pairs > 1:  # all pairs at once
-        _join(device, factor, 0, (size, size), (pairs, apart))
-    else:
-        for pair in range(pairs):
-            _join(device, factor, pair * apart, (size, size), (batch, n * n))
-    if rest > size:
-        _join(device, factor, pairs * apart, (size, rest - size), (batch, n * n))
-
-
-def _join(
-    device: Device, factor: F64, start: int, heights: tuple[int, int], many: tuple[int, int]
-) -> None:
-    """Replace B by -C⁻¹ B A⁻¹ in blocks [A; B C].
+def _join(device: Device, factor: F64, which: tuple[int, int], heights: tuple[int, int]) -> None:
+    """Replace B by -C⁻¹ B A⁻¹ in blocks [A; B C] on the diagonal, A and C being inverses already.
 
     Args:
         device: Multiplies.
-        factor: (s, n, n), contiguous.
-        start: Where in it the first A begins.
+        factor: (n, n), contiguous.
+        which: The first of the blocks, counted in blocks from the corner, and how many.
         heights: Of A, and of B and C.
-        many: How many such blocks there are, and how far apart.
     """
-    n, (upper, lower) = factor.shape[2], heights
-    count, apart = many
+    n, (first, count), (upper, lower) = len(factor), which, heights
+    apart = 2 * upper * (n + 1)
     flat = factor.reshape(-1)
 
     def block(row: int, column: int, height: int, width: int) -> F64:
-        begin = flat[start + row * n + column :]
+        begin = flat[first * apart + row * n + column :]
         return device.views(begin, (count, height, width), (apart, n, 1))
 
     a, b, c = (
@@ -109,10 +96,10 @@ def _join(
         block(upper, upper, lower, lower),
     )
     product = device.xp.empty((count, lower, upper))
-    for first, last in _strips(upper):
-        device.multiply(b[:, :, first:], a[:, first:, first:last], product[:, :, first:last])
-    for first, last in _strips(lower):
-        device.multiply(c[:, first:last, :last], product[:, :last], b[:, first:last], alpha=-1.0)
+    for begin, end in _strips(upper):
+        device.multiply(b[:, :, begin:], a[:, begin:, begin:end], product[:, :, begin:end])
+    for begin, end in _strips(lower):
+        device.multiply(c[:, begin:end, :end], product[:, :end], b[:, begin:end], alpha=-1.0)
 
 
 def _strips(n: int) -> list[tuple[int, int]]:
@@ -121,7 +108,6 @@ def _strips(n: int) -> list[tuple[int, int]]:
 
 
 def _fill_upper(device: Device, matrix: F64, *, mirrored: bool) -> None:
-    base = constants()["BASE"]
-    batch, n, _ = matrix.shape
-    tiles = -(-n // base)
-    device.launch("fill_upper", (tiles * tiles, batch), 256, matrix, n, int(mirrored))
+    n = len(matrix)
+    tiles = -(-n // constants()["BASE"])
+    device.launch("fill_upper", (tiles * tiles, 1), _FILLERS, matrix, n, int(mirrored))

@@ -140,26 +140,15 @@ class CupyDevice:
         )
 
     def cholesky(self, k: F64) -> bool:
-        """Replace covariances by their factors; see `gpu.device.Device`."""
-        n = k.shape[-1]
+        """Replace a covariance by its factor; see `gpu.device.Device`."""
+        n, place = len(k), _address(k)
         # The upper triangle, column by column, is the lower one, row by row.
         upper = self._cublas.CUBLAS_FILL_MODE_UPPER
         handle = self._cupy.cuda.device.get_cusolver_handle()
-        empty, place = self._cupy.empty, _address(k)
-        if k.ndim == _MATRIX:
-            size = self._cusolver.dpotrf_bufferSize(handle, upper, n, place, n)
-            work, fault = empty(size), empty(1, dtype=np.int32)
-            self._cusolver.dpotrf(handle, upper, n, place, n, work.data.ptr, size, fault.data.ptr)
-        else:
-            count = k.shape[0]
-            places = self._cupy.asarray(
-                place + np.arange(count, dtype=np.uint64) * np.uint64(_ITEM * n * n)
-            )
-            fault = empty(count, dtype=np.int32)
-            self._cusolver.dpotrfBatched(
-                handle, upper, n, places.data.ptr, n, fault.data.ptr, count
-            )
-        return not fault.get().any()
+        size = self._cusolver.dpotrf_bufferSize(handle, upper, n, place, n)
+        work, fault = self._cupy.empty(size), self._cupy.empty(1, dtype=np.int32)
+        self._cusolver.dpotrf(handle, upper, n, place, n, _address(work), size, _address(fault))
+        return not int(fault[0])
 
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """Look at an array's memory in another way; see `gpu.device.Device`."""

@@ -71,12 +71,12 @@ class Device(Protocol):
         """Replace what is on and below the diagonal of a covariance by its Cholesky factor.
 
         Args:
-            k: (n, n) or, for a batch, (s, n, n), contiguous; what is above the diagonal is undefined afterwards.
+            k: (n, n), contiguous; what is above the diagonal is undefined afterwards.
 
         Returns:
-            Whether all of them are positive definite, as far as it is noticed.
+            Whether it is positive definite, as far as it is noticed.
 
-        Cost: n³/3 flops for each.
+        Cost: n³/3 flops.
         """
         ...
 

@@ -206,11 +206,11 @@ KERNEL pull_candidates(const double *u, const double *z, const double *mismatch,
 
 // Replace each BASE x BASE block on the diagonal of a lower triangular matrix (n, n) by its inverse.
 //
-// A block: one of them, a work item for each column. Blocks: (n / BASE, batch), matrices after one another.
+// A block: one of them, a work item for each column. Blocks: n / BASE.
 // Floor: 16n BASE bytes; n BASE^2 / 3 flops, but BASE steps that wait for each other, about 20 us.
 KERNEL invert_blocks(double *factor, int n) {
     SHARED double block[BASE][BASE], solved[BASE][BASE];
-    double *corner = factor + LENGTH(BLOCK_Y) * n * n + LENGTH(BLOCK_X) * BASE * (LENGTH(n) + 1);
+    double *corner = factor + LENGTH(BLOCK_X) * BASE * (LENGTH(n) + 1);
     int size = n - BLOCK_X * BASE < BASE ? n - BLOCK_X * BASE : BASE;
     EACH(item, BASE * BASE) {
         int i = item / BASE, c = item % BASE;
@@ -229,12 +229,10 @@ KERNEL invert_blocks(double *factor, int n) {
 
 // Fill what is above the diagonal of a matrix (n, n): with 0, or with what is below it.
 //
-// A block: a tile of BASE x BASE; a batch of matrices lies one after the other. Blocks: (tiles, batch), for the
-// tiles of the square, row by row.
+// A block: a tile of BASE x BASE. Blocks: the tiles of the square, row by row.
 // Floor: 4n^2 bytes read, 4n^2 written: at n = 10,000 0.17 ms.
-KERNEL fill_upper(double *matrix, int n, int mirrored) {
+KERNEL fill_upper(double *whole, int n, int mirrored) {
     SHARED double tile[BASE][BASE + 1];
-    double *whole = matrix + LENGTH(BLOCK_Y) * n * n;
     int tiles = (n + BASE - 1) / BASE, row = BLOCK_X / tiles, column = BLOCK_X % tiles;
     EACH(item, BASE * BASE) {
         int i = row * BASE + item / BASE, c = column * BASE + item % BASE;

@@ -180,9 +180,7 @@ def test_products_and_factors_on_a_gpu() -> None:
         there.multiply(whole[:50, :40], whole[:60, :40].T, out)
         np.testing.assert_allclose(out.get(), (whole[:50, :40] @ whole[:60, :40].T).get())
         k = np.eye(40) * 2 + 1
-        for shape in ((40, 40), (3, 40, 40)):
-            placed = cupy.asarray(np.broadcast_to(k, shape).copy())
-            assert there.cholesky(placed)
-            expected = np.broadcast_to(np.linalg.cholesky(k), shape)
-            np.testing.assert_allclose(np.tril(placed.get()), expected, rtol=1e-12)
-            assert not there.cholesky(-cupy.asarray(np.broadcast_to(k, shape).copy()))
+        placed = cupy.asarray(k)
+        assert there.cholesky(placed)
+        np.testing.assert_allclose(np.tril(placed.get()), np.linalg.cholesky(k), rtol=1e-12)
+        assert not there.cholesky(cupy.asarray(-k))
