@@ -1,91 +1,49 @@
-"""What is handed to cuBLAS and cuSOLVER: read back by the libraries' own rules, in place of them."""
+"""CuPy's device over a stand-in for CuPy: what is handed to its libraries, and what goes wrong."""
 
-import ctypes
 import importlib
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import as_strided
 
+from benchmarks.card.card import open_card
+from tests.core.gp.problems import SHAPES, problem
+from tests.core.gpu.fake_cupy import NAME, Array, Cupy, install
+from tests.core.searches import cube, hills, search
+from tunesmith_core import devices
+from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
+from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.gp.likelihood import Likelihood
+from tunesmith_core.gp.priors import PriorSettings, prior_of
+from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.gpu.cupy_device import CupyDevice, is_from_cupy
 from tunesmith_core.gpu.device import DeviceError
+from tunesmith_core.optimizer import Optimizer
+from tunesmith_core.space.encoding import to_unit
 from tunesmith_core.space.scaling import F64
-
-N, T = 0, 1
-
-
-class Placed:
-    """What is asked of an array of CuPy's, over one of numpy's."""
-
-    def __init__(self, array: F64) -> None:
-        self.shape, self.strides, self.ndim, self.size = (
-            array.shape,
-            array.strides,
-            array.ndim,
-            array.size,
-        )
-        self.data = SimpleNamespace(ptr=array.__array_interface__["data"][0])
 
 
 def ours(array: F64) -> Any:
-    return Placed(array)
-
-
-def columns(place: int, leading: int, height: int, width: int) -> F64:
-    """A matrix as BLAS has it: column by column."""
-    memory = np.ctypeslib.as_array((ctypes.c_double * 1).from_address(place))
-    return as_strided(memory, (height, width), (8, 8 * leading))
-
-
-class Libraries:
-    """Compute what cuBLAS and cuSOLVER would, from the arguments of their documentation."""
-
-    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_FILL_MODE_UPPER = N, T, 1
-
-    def dgemm(self, *arguments: int) -> None:
-        batched: Callable[..., None] = self.dgemmStridedBatched
-        batched(*arguments[:9], 0, *arguments[9:11], 0, *arguments[11:], 0, 1)
-
-    def dgemmStridedBatched(self, *arguments: int) -> None:  # noqa: N802 - cuBLAS's name
-        _, how_a, how_b, m, n, k, alpha, *places = arguments
-        a, lda, apart_a, b, ldb, apart_b, beta, c, ldc, apart_c, count = places
-        assert lda >= (m if how_a == N else k)
-        assert ldb >= (k if how_b == N else n)
-        assert ldc >= m
-        (factor,), (keep,) = columns(alpha, 1, 1, 1)[0], columns(beta, 1, 1, 1)[0]
-        for number in range(count):
-            left = a + 8 * number * apart_a
-            right = b + 8 * number * apart_b
-            x = columns(left, lda, m, k) if how_a == N else columns(left, lda, k, m).T
-            y = columns(right, ldb, k, n) if how_b == N else columns(right, ldb, n, k).T
-            out = columns(c + 8 * number * apart_c, ldc, m, n)
-            out[...] = factor * (x @ y) + (keep * out if keep else 0.0)
-
-    def dgemv(self, *arguments: int) -> None:
-        _, how, m, n, alpha, a, lda, x, step_x, beta, y, step_y = arguments
-        assert lda >= m
-        assert step_x == step_y == 1
-        matrix = columns(a, lda, m, n)
-        matrix = matrix if how == N else matrix.T
-        (factor,), (keep,) = columns(alpha, 1, 1, 1)[0], columns(beta, 1, 1, 1)[0]
-        out = columns(y, matrix.shape[0], matrix.shape[0], 1)
-        vector = columns(x, matrix.shape[1], matrix.shape[1], 1)
-        out[...] = factor * (matrix @ vector) + (keep * out if keep else 0.0)
+    return array.view(Array)
 
 
 @pytest.fixture
-def device() -> CupyDevice:
-    """Give a device with these libraries, whose arrays are numpy's."""
-    made = object.__new__(CupyDevice)
-    made._cublas = made._cusolver = Libraries()
-    made._cupy = SimpleNamespace(
-        cuda=SimpleNamespace(device=SimpleNamespace(get_cublas_handle=lambda: 0))
-    )
-    return made
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cupy]:
+    """Have CuPy's stand-in found."""
+    devices._open_gpu.cache_clear()
+    yield install(monkeypatch)
+    devices._open_gpu.cache_clear()
+
+
+@pytest.fixture
+def device(cupy: Cupy, compiler: None) -> CupyDevice:
+    """Give a device of the stand-in."""
+    del cupy, compiler
+    return CupyDevice()
 
 
 def factors(*, rows: bool, seed: int, shape: tuple[int, int]) -> F64:
@@ -168,6 +126,89 @@ def test_exceptions_of_cupy_are_told_from_others() -> None:
     assert is_from_cupy(type("E", (Exception,), {"__module__": "cupy_backends.cuda.api"})())
     assert not is_from_cupy(MemoryError())
     assert not is_from_cupy(ValueError())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_likelihoods_are_the_formulas(device: CupyDevice, shape: tuple[int, int, int]) -> None:
+    given = problem(shape, seed=5)
+    prior = prior_of(given.layout, PriorSettings())
+    value, gradient = Likelihood(
+        FormulaBackend(np), given.layout, prior, given.x, given.y
+    ).negative_log_posterior(given.theta)
+    with device.active():
+        there = Likelihood(GpuBackend(device), given.layout, prior, given.x, given.y)
+        got, slopes = there.negative_log_posterior(given.theta)
+    assert got == pytest.approx(value, rel=1e-10, abs=1e-10)
+    assert slopes == pytest.approx(gradient, rel=1e-8, abs=1e-8)
+
+
+def test_what_has_no_factor_is_noticed(device: CupyDevice) -> None:
+    with device.active():
+        k = ours(np.eye(5))
+        assert device.cholesky(k)
+        k[3, 3] = -1.0
+        assert not device.cholesky(k)
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_a_search_by_cupy_is_that_of_the_cpu(cupy: Cupy, caplog: pytest.LogCaptureFixture) -> None:
+    space = cube(2)
+    with caplog.at_level(logging.INFO, logger="tunesmith_core.devices"):
+        there = Optimizer(space, seed=1, devices=Devices("auto", crossover=9))
+        found = [found for found, _ in search(there, hills, 14)]
+    here = [found for found, _ in search(Optimizer(space, seed=1), hills, 14)]
+    np.testing.assert_allclose(to_unit(space, found), to_unit(space, here), atol=1e-6)
+    assert there.computed_on == f"gpu:0 {NAME}"
+    assert caplog.messages == [
+        f"models of 9 observations and more are computed on gpu:0 {NAME}, in at most 4 GiB of its memory"
+    ]
+    assert cupy.limit == DEFAULT_MEMORY_BYTES
+    assert cupy.launched
+    assert not cupy.within
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_when_its_memory_is_full_the_cpu_goes_on(
+    cupy: Cupy, caplog: pytest.LogCaptureFixture
+) -> None:
+    optimizer = Optimizer(cube(2), seed=2, devices=Devices("gpu"))
+    search(optimizer, hills, 9)
+    cupy.is_full = True
+    search(optimizer, hills, 2)
+    assert optimizer.computed_on == "cpu"
+    assert caplog.messages == [
+        (
+            f"gpu:0 {NAME} failed (OutOfMemoryError: Out of memory allocating 800 bytes); "
+            "the CPU goes on, with nothing lost"
+        )
+    ]
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_a_gpu_that_is_full_from_the_start_is_not_used(
+    cupy: Cupy, caplog: pytest.LogCaptureFixture
+) -> None:
+    cupy.is_full = True
+    optimizer = Optimizer(cube(2), seed=2, devices=Devices("gpu"))
+    search(optimizer, hills, 8)
+    assert optimizer.computed_on == "cpu"
+    (message,) = caplog.messages
+    assert message.startswith(
+        f"suggestions are computed on the CPU: gpu:0 {NAME} can't be used (OutOfMemoryError: "
+    )
+
+
+def test_the_benchmark_names_the_card(cupy: Cupy, compiler: None) -> None:
+    del cupy, compiler
+    card = open_card(0)
+    assert card.names == {
+        "card": f"gpu:0 {NAME}",
+        "driver": "CUDA 13.1",
+        "runtime": "CUDA 13.0",
+        "CuPy": "0",
+    }
+    card.free()
+    assert card.used_bytes() == 0
 
 
 @pytest.mark.usefixtures("gpu")
