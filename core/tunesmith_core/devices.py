@@ -12,8 +12,10 @@ nothing is lost: all that is on a device can be computed again.
 import functools
 import logging
 import re
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gpu.device import DeviceError
@@ -34,6 +36,17 @@ DEFAULT_MEMORY_BYTES = 4 * 2**30
 CHOICES = "auto, cpu, gpu or gpu:NUMBER"
 
 _Open = Callable[[int, int | None], Backend]
+
+
+class Holder(Protocol):
+    """Hold memory of a device, which can be let go of."""
+
+    def let_go(self) -> None:
+        """Forget all that is on a device; it can be computed again."""
+        ...
+
+
+_holders: weakref.WeakKeyDictionary[Backend, weakref.WeakSet[Holder]] = weakref.WeakKeyDictionary()
 
 
 class Devices:
@@ -98,15 +111,38 @@ class Devices:
         """Make ready for a model of n observations, and for smaller ones, within a ``with`` block."""
         return self.backend(n).active()
 
-    def is_lost_by(self, error: Exception) -> bool:
-        """Take note of an exception; if it is a GPU's, the CPU computes everything from then on."""
+    def note(self, backend: Backend, holder: Holder) -> None:
+        """Take note of who holds memory of a backend's device."""
+        if backend is self._gpu:
+            _holders.setdefault(backend, weakref.WeakSet()).add(holder)
+
+    def may_go_on(self, error: Exception, *, is_first: bool) -> bool:
+        """Tell whether what failed with an exception is to be done again.
+
+        When a GPU is out of memory, all models on it are let go of, to be computed again when they are needed.
+        When that has been done, or with any other failure of it, the CPU computes everything from then on.
+
+        Args:
+            error: What was raised.
+            is_first: Whether it was done for the first time.
+
+        Returns:
+            False if the exception is none of a GPU's.
+        """
         from tunesmith_core.gpu.cupy_device import is_from_cupy
 
-        if self._gpu is None or not (isinstance(error, DeviceError) or is_from_cupy(error)):
+        gpu = self._gpu
+        if gpu is None or not (isinstance(error, DeviceError) or is_from_cupy(error)):
             return False
+        holders = list(_holders.pop(gpu, ()))
+        for holder in holders:
+            holder.let_go()
+        if is_first and isinstance(error, MemoryError):
+            logger.info("%s: its memory is full; %d models are let go of", gpu.name, len(holders))
+            return True
         logger.warning(
             "%s failed (%s: %s); the CPU goes on, with nothing lost",
-            self._gpu.name,
+            gpu.name,
             type(error).__name__,
             str(error).strip() or "no message",
         )

@@ -11,6 +11,7 @@ point with the largest log expected improvement is looked for (`acquisition`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -342,16 +343,17 @@ class Optimizer:
         return self._computed(lambda: self._first_unknown(self._promising(growth).points))
 
     def _computed(self, work: Callable[[], _T]) -> _T:
-        """Do work with the models; again, on the CPU, if a GPU fails, as nothing of it is kept."""
+        """Do work with the models; again if a GPU fails, as nothing of it is kept."""
+        n = self._model_space.earlier + len(self._x)
         with on_one_thread():
-            while True:
-                n = self._model_space.earlier + len(self._x)
+            for attempt in itertools.count():
                 try:
                     with self._devices.active(n):
                         return work()
                 except Exception as error:
-                    if not self._devices.is_lost_by(error):
+                    if not self._devices.may_go_on(error, is_first=not attempt):
                         raise
+        raise AssertionError
 
     @property
     def _is_starting(self) -> bool:

@@ -127,7 +127,7 @@ class Surrogate:
         if (
             fitted != model.fitted
             or model.posterior is None
-            or model.posterior.backend is not backend  # the GPU failed
+            or model.posterior.backend is not backend
         ):
             posterior = Posterior(
                 backend,
@@ -136,6 +136,7 @@ class Surrogate:
                 x[:fitted],
                 capacity=self._next(fitted, growth or self._settings.growth) + _SPARE,
             )
+            self._devices.note(backend, self)
             model = _Model(theta=theta, fitted=fitted, posterior=posterior, followed=fitted)
             # All at once: an interrupt before this is as if nothing had been called.
             self._model = model
@@ -147,6 +148,10 @@ class Surrogate:
             posterior.append(point)
             model.followed = posterior.n
         return posterior
+
+    def let_go(self) -> None:
+        """Forget the posterior, which takes memory; the next `follow` computes it again, bit for bit."""
+        self._model = _Model(theta=self._model.theta, fitted=self._model.fitted)
 
     def _due(self, fitted: int, n: int, growth: int | None) -> Iterator[int]:
         """Give the lengths, up to ``n``, to which fits are due after that to ``fitted``."""

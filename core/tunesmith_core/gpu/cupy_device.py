@@ -77,8 +77,19 @@ class CupyDevice:
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Make it this thread's device within a ``with`` block, and its pool where arrays come from."""
-        with self._cupy.cuda.Device(self.index), self._cupy.cuda.using_allocator(self._pool.malloc):
+        with self._cupy.cuda.Device(self.index), self._cupy.cuda.using_allocator(self._malloc):
             yield
+
+    def _malloc(self, size: int) -> Any:
+        """Allocate from the pool; what it holds in store goes back to the GPU before it gives up.
+
+        By itself the pool does that when the GPU is full, and not at its own limit.
+        """
+        try:
+            return self._pool.malloc(size)
+        except self._cupy.cuda.memory.OutOfMemoryError:
+            self._pool.free_all_blocks()
+            return self._pool.malloc(size)
 
     def launch(
         self, kernel: str, blocks: tuple[int, int], threads: int, *arguments: Argument

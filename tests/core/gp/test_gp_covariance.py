@@ -128,7 +128,7 @@ def pair_sums(backend: Backend, u: F64, mismatch: F64, precision: F64, alpha: F6
     return PairSums(sums.trace, host(xp, sums.spread), host(xp, sums.moment))
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (70, 9, 2)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_backend_sums_up_pairs_as_pair_by_pair(
     backend: Backend, shape: tuple[int, int, int]
 ) -> None:
@@ -140,12 +140,7 @@ def test_every_backend_sums_up_pairs_as_pair_by_pair(
     sums = pair_sums(backend, u, mismatch, precision, alpha)
     w = 1.5 * np.outer(alpha, alpha) - precision
     assert sums.trace == pytest.approx(np.trace(w), rel=1e-12, abs=1e-12)
-    slope = np.array(
-        [
-            [float(naive.matern52_slope(r2)) for r2 in row]
-            for row in naive.squared_distances(u, u, mismatch)
-        ]
-    )
+    slope = covariance.matern52_slope(np, naive.squared_distances(u, u, mismatch))
     q = w * slope
     exact_spread, exact_moment = naive.pull(u, mismatch, q)
     # Sums are reordered: what may be lost is in proportion to the sum of the absolute terms.
@@ -219,12 +214,7 @@ def test_every_backend_sums_up_candidates_as_the_formula(
     got = backend.candidate_sums(
         xp.asarray(u), xp.asarray(z), mismatch, alpha=xp.asarray(alpha), back=xp.asarray(back)
     )
-    slope = np.array(
-        [
-            [float(naive.matern52_slope(r2)) for r2 in row]
-            for row in naive.squared_distances(u, z, mismatch)
-        ]
-    )
+    slope = covariance.matern52_slope(np, naive.squared_distances(u, z, mismatch))
     difference = z[:, None, :] - u[:, :, None]
     numeric = ~(mismatch > 0)
     for of, weights in zip(got, (alpha[:, None] * slope, back * slope), strict=True):

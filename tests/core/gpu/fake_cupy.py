@@ -117,6 +117,13 @@ class Cupy:
         self.limit: int | None = None
         self.is_full = False
         self.within: list[str] = []
+        self.allocate: Callable[[int], object] = self._nothing
+        self.pool = SimpleNamespace(
+            set_limit=self._set_limit,
+            malloc=self._nothing,
+            total_bytes=lambda: 0,
+            free_all_blocks=lambda: None,
+        )
         host = HostDevice()
         self.launched = host.launched
 
@@ -152,13 +159,9 @@ class Cupy:
             ),
             device=SimpleNamespace(get_cublas_handle=lambda: 0, get_cusolver_handle=lambda: 0),
             Device=self._device,
-            MemoryPool=lambda: SimpleNamespace(
-                set_limit=self._set_limit,
-                malloc=None,
-                total_bytes=lambda: 0,
-                free_all_blocks=lambda: None,
-            ),
-            using_allocator=lambda _malloc: self._inside("pool"),
+            MemoryPool=lambda: self.pool,
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            using_allocator=self._using,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -171,6 +174,13 @@ class Cupy:
             return result.view(Array) if isinstance(result, np.ndarray) else result
 
         return wrapped
+
+    def _nothing(self, size: int) -> object:
+        return size
+
+    def _using(self, malloc: Callable[[int], object]) -> Any:
+        self.allocate = malloc
+        return self._inside("pool")
 
     def _set_limit(self, *, size: int) -> None:
         assert self.within == ["device"]  # the limit is that of the current device

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.card.card import open_card
 from tests.core.gp.problems import SHAPES, problem
-from tests.core.gpu.fake_cupy import NAME, Array, Cupy, install
+from tests.core.gpu.fake_cupy import NAME, Array, Cupy, OutOfMemoryError, install
 from tests.core.searches import cube, hills, search
 from tunesmith_core import devices
 from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
@@ -140,6 +140,25 @@ def test_likelihoods_are_the_formulas(device: CupyDevice, shape: tuple[int, int,
         got, slopes = there.negative_log_posterior(given.theta)
     assert got == pytest.approx(value, rel=1e-10, abs=1e-10)
     assert slopes == pytest.approx(gradient, rel=1e-8, abs=1e-8)
+
+
+def test_at_its_limit_the_pool_gives_its_spare_back_before_it_gives_up(
+    cupy: Cupy, device: CupyDevice
+) -> None:
+    calls: list[str] = []
+
+    def full(size: int) -> int:
+        calls.append("malloc")
+        if calls.count("free") < size:
+            raise OutOfMemoryError
+        return size
+
+    cupy.pool.malloc, cupy.pool.free_all_blocks = full, lambda: calls.append("free")
+    with device.active():
+        assert cupy.allocate(1) == 1
+        assert calls == ["malloc", "free", "malloc"]
+        with pytest.raises(OutOfMemoryError):
+            cupy.allocate(3)
 
 
 def test_what_has_no_factor_is_noticed(device: CupyDevice) -> None:

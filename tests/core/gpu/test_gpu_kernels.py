@@ -11,6 +11,7 @@ import pytest
 from tests.core.gp.problems import problem
 from tests.core.gpu.host_device import HostDevice
 from tunesmith_core.gp.likelihood import mismatches, scaled
+from tunesmith_core.gp.numba_backend import NumbaBackend
 from tunesmith_core.gp.warping import warp
 from tunesmith_core.gpu import blocked
 from tunesmith_core.gpu.backend import GpuBackend
@@ -61,6 +62,24 @@ def test_the_order_of_work_items_makes_no_difference() -> None:
     for one, other in zip(all_work(forwards), all_work(backwards), strict=True):
         assert np.array_equal(one, other)
     assert set(forwards.launched) == set(kernels())
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_sums_go_over_all_segments() -> None:
+    n = constants()["SEGMENT"] + 37
+    rng = np.random.default_rng(3)
+    u, mismatch = rng.random((9, n)), np.where(np.arange(9) == 4, 0.5, 0.0)
+    u[4] = np.floor(3 * u[4])
+    half, alpha = rng.standard_normal((n, n)), rng.standard_normal((n,))
+    cpu, gpu = NumbaBackend(), GpuBackend(HostDevice())
+    results = []
+    for backend in (cpu, gpu):
+        _, slope = backend.covariance(u, mismatch, 0.1)
+        results.append(backend.pair_sums(u, mismatch, half + half.T, slope, alpha=alpha, scale=1.5))
+    one, other = results
+    assert one.trace == pytest.approx(other.trace)
+    np.testing.assert_allclose(one.spread, other.spread, rtol=1e-9)
+    np.testing.assert_allclose(one.moment, other.moment, rtol=1e-9, atol=1e-9)
 
 
 def test_phases_of_a_kernel_are_apart_by_barriers() -> None:
