@@ -2,14 +2,19 @@
 
 import ctypes
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.core.gp.problems import problem
-from tests.core.gpu.host_device import HostDevice
+from tests.core.gpu.host_device import COMPILER, HostDevice
+from tests.project.repository import ROOT
 from tunesmith_core.gp.likelihood import mismatches, scaled
 from tunesmith_core.gp.numba_backend import NumbaBackend
 from tunesmith_core.gp.warping import warp
@@ -80,6 +85,33 @@ def test_sums_go_over_all_segments() -> None:
     assert one.trace == pytest.approx(other.trace)
     np.testing.assert_allclose(one.spread, other.spread, rtol=1e-9)
     np.testing.assert_allclose(one.moment, other.moment, rtol=1e-9, atol=1e-9)
+
+
+#: Has every kernel used, compiled so that each address is checked.
+CHECKED = """
+from tests.core.gpu import host_device, test_gpu_kernels
+host_device.FLAGS += ("-fsanitize=address",)
+for _ in test_gpu_kernels.all_work(host_device.HostDevice()):
+    pass
+print("all within bounds")
+"""
+
+
+@pytest.mark.usefixtures("compiler")
+def test_no_kernel_reads_or_writes_beyond_its_arrays() -> None:
+    where = [COMPILER, "-print-file-name=libasan.so"]
+    library = subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip(f"{COMPILER} brings no libasan.so: install GCC's address sanitizer")
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED],
+        env={**os.environ, "LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout == "all within bounds\n", done.stderr[:2000]
 
 
 def test_phases_of_a_kernel_are_apart_by_barriers() -> None:
