@@ -27,7 +27,7 @@ def peer(x: F64, y: F64) -> Callable[[], None]:
     torch: Any = import_module("torch")
     gpytorch: Any = import_module("gpytorch")
     models: Any = import_module("botorch.models")
-    fit: Any = import_module("botorch.fit")
+    fit: Any = import_module("botorch.optim.fit")
     acquisition: Any = import_module("botorch.acquisition")
     optim: Any = import_module("botorch.optim")
     there = {"dtype": torch.float64, "device": "cuda"}
@@ -43,7 +43,10 @@ def peer(x: F64, y: F64) -> Callable[[], None]:
     def fit_and_ask() -> None:
         with warnings.catch_warnings(), gpytorch.settings.max_cholesky_size(CHOLESKY):
             warnings.simplefilter("ignore")
-            fit.fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": EVALUATIONS}})
+            # What fit_gpytorch_mll calls, without its repeats from other starts.
+            likelihood.train()
+            fit.fit_gpytorch_mll_scipy(likelihood, options={"maxiter": EVALUATIONS})
+            likelihood.eval()
             score = acquisition.LogExpectedImprovement(model, best_f=values.max())
             optim.optimize_acqf(
                 score,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunesmith_core.devices import DEFAULT_MEMORY_BYTES
 from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.gpu.cupy_device import CupyDevice
 from tunesmith_core.gpu.device import Device
@@ -102,7 +103,7 @@ def open_card(index: int) -> Card:
     Raises:
         DeviceError: It can't be used.
     """
-    device = CupyDevice(index)
+    device = CupyDevice(index, memory_bytes=DEFAULT_MEMORY_BYTES)
     cupy: Any = device.xp
     runtime = cupy.cuda.runtime
     driver, version = runtime.driverGetVersion(), runtime.runtimeGetVersion()

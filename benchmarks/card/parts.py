@@ -113,16 +113,14 @@ def parts(card: Card, speed: Speed, watch: Watch, n: int, d: int) -> Iterator[Pa
         speed.floor_s(product=n**3 / 3),
         restored=True,
     )
-    factor = work.copy()
-    covariance = factor
+    covariance = work.copy()
     yield timed(
         "inverse factor",
         lambda: blocked.invert_lower(card.device, work),
         speed.floor_s(product=n**3 / 3),
         restored=True,
     )
-    inverse = work.copy()
-    covariance = inverse
+    covariance = inverse = work.copy()
     yield timed(
         "inverse",
         lambda: blocked.gram_of_inverse(card.device, work),

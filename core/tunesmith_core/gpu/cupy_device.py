@@ -83,8 +83,10 @@ class CupyDevice:
     def _malloc(self, size: int) -> Any:
         """Allocate from the pool; what it holds in store goes back to the GPU before it gives up.
 
-        By itself the pool does that when the GPU is full, and not at its own limit.
+        By itself the pool does that when the GPU is full, and not at its own limit. Sizes are rounded up by at
+        most a sixteenth: the matrices of a history that grows then use the same memory one after the other.
         """
+        size = _rounded(size)
         try:
             return self._pool.malloc(size)
         except self._cupy.cuda.memory.OutOfMemoryError:
@@ -176,6 +178,12 @@ class CupyDevice:
     def free(self) -> None:
         """Give what the pool holds in store back to the GPU."""
         self._pool.free_all_blocks()
+
+
+def _rounded(size: int) -> int:
+    """Give the next size, in bytes, of which there are 16 between two powers of two."""
+    step = 1 << max(size.bit_length() - 5, 0)
+    return -(-size // step) * step
 
 
 def is_from_cupy(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from tunesmith_core.gp.formula_backend import FormulaBackend
 from tunesmith_core.gp.likelihood import Likelihood
 from tunesmith_core.gp.priors import PriorSettings, prior_of
 from tunesmith_core.gpu.backend import GpuBackend
-from tunesmith_core.gpu.cupy_device import CupyDevice, is_from_cupy
+from tunesmith_core.gpu.cupy_device import CupyDevice, _rounded, is_from_cupy
 from tunesmith_core.gpu.device import DeviceError
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import to_unit
@@ -159,6 +159,13 @@ def test_at_its_limit_the_pool_gives_its_spare_back_before_it_gives_up(
         assert calls == ["malloc", "free", "malloc"]
         with pytest.raises(OutOfMemoryError):
             cupy.allocate(3)
+
+
+def test_sizes_that_grow_a_little_share_memory() -> None:
+    sizes = np.unique(np.random.default_rng(0).integers(0, 2**40, 2000) >> np.arange(2000) % 40)
+    for size in sizes.tolist():
+        assert size <= _rounded(size) <= size + size // 16
+    assert len({_rounded(8 * n * n) for n in range(10_000, 10_400)}) <= 3
 
 
 def test_what_has_no_factor_is_noticed(device: CupyDevice) -> None:

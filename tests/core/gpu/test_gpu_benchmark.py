@@ -16,7 +16,9 @@ from tunesmith_core.gpu.backend import GpuBackend
 
 pytestmark = [pytest.mark.usefixtures("warm", "compiler"), pytest.mark.timeout(120)]
 
-SIZES = gpu.Sizes(large=34, middle=10, d=2, crossing=(8,), agreeing=30, product=16, copied=1000)
+SIZES = gpu.Sizes(
+    large=34, middle=10, d=2, crossing=(8,), agreeing=30, repeated=12, product=16, copied=1000
+)
 
 
 def nothing() -> None:
@@ -52,6 +54,22 @@ def test_everything_is_measured_and_the_table_comes_last(
     assert by_name["likelihood and gradient beside the CPU's, n = 30"][-1] == "met"
     assert by_name["memory of arrays, n = 34"][1:] == ("1.00 GiB", "< 4 GiB", "met")
     assert len(findings.content["parts"]) == 9  # type: ignore[arg-type]
+
+
+def test_what_fails_is_said_and_the_rest_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError("full")
+
+    names = [
+        f"measure_{each}" for each in ("likelihood", "asks", "crossover", "agreement", "parts")
+    ]
+    for name in names:
+        monkeypatch.setattr(gpu, name, full)
+    findings = gpu.run(card(), SIZES, until=time.monotonic() + 1000)
+    assert capsys.readouterr().out.count("full failed: MemoryError: full") == len(names)
+    assert [row[-1] for row in findings.rows] == ["missed"] * len(names) + ["not measured"]
 
 
 def test_what_there_is_no_time_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
