@@ -47,7 +47,8 @@ class CupyDevice:
             count = self._cupy.cuda.runtime.getDeviceCount()
         except Exception as error:
             raise DeviceError(
-                f"CUDA finds no GPU or no driver that fits ({_words(error)})"
+                f"CUDA finds no GPU or no driver that fits ({_words(error)}); install the driver "
+                "for CuPy's CUDA, or CuPy for the driver's"
             ) from error
         if index >= count:
             raise DeviceError(f"there is no GPU {index}: CUDA shows {count}, numbered from 0")
