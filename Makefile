@@ -20,6 +20,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime-installed
 DEVELOPMENT := .venv/.development-installed
 TOOLCHAIN := .venv-protos/.installed
+# Clients with an environment of their own, .aws/NAME, of the group aws-NAME in pyproject.toml.
+AWS_CLIENTS := cli sdk-v2 sdk-v3 airflow
 # What is ours and written by hand, as far as it is there.
 SOURCES := $(wildcard core/tunesmith_core server/tunesmith_server clients/python/tunesmith \
 	tests tools examples benchmarks)
@@ -41,11 +43,19 @@ demo: $(RUNTIME) ## Tune a real model on this machine: 24 training jobs, no GPU,
 
 .PHONY: test
 test: venv protos-env ## Run the tests, except those that take minutes
-	$(BIN)/python -m pytest -m "not long" -n $(WORKERS)
+	$(BIN)/python -m pytest -m "not long and not aws" -n $(WORKERS)
 
 .PHONY: test-long
 test-long: venv protos-env ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m long -n $(WORKERS)
+
+# No part of `make test`: the clients' environments take 2.5 GB and minutes to make. A client whose
+# environment cannot be made is skipped; `make .aws/NAME/.installed` says why it cannot.
+.PHONY: test-aws
+test-aws: venv ## Run SageMaker's SDKs, the AWS CLI and Airflow, unmodified, against a server
+	@for client in $(AWS_CLIENTS); do $(MAKE) --no-print-directory ".aws/$$client/.installed" || \
+		echo "No environment for $$client: its tests are skipped." >&2; done
+	$(BIN)/python -m pytest -m aws -n $(WORKERS) --dist loadfile tests/aws
 
 .PHONY: test-system
 test-system: ## Install what tests need beyond pip: nothing, so far
@@ -105,6 +115,12 @@ $(DEVELOPMENT): $(RUNTIME)
 $(TOOLCHAIN): pyproject.toml
 	$(call make_environment,.venv-protos)
 	.venv-protos/bin/python $(INSTALL) --group protos
+	@touch $@
+
+.aws/%/.installed: pyproject.toml
+	@mkdir -p .aws
+	$(call make_environment,.aws/$*)
+	.aws/$*/bin/python $(INSTALL) --group aws-$*
 	@touch $@
 
 # $(1): the environment's directory.

@@ -53,11 +53,16 @@ class Settings:
 
     Attributes:
         initial: How many suggestions are quasi-random before the surrogate takes over.
+        spread: One of so many suggestions goes on to be quasi-random once a stopping rule has
+            stopped a trial, at least 2. A rule compares those that reach a rung with each other:
+            if all come from the surrogate, what is good but slow is stopped among its likes.
+            Source: Falkner, Klein & Hutter 2018, "BOHB", whose share of a third this is.
         fit: When and how the surrogate is fitted.
         search: How hard the acquisition is searched.
     """
 
     initial: int = 6
+    spread: int = 3
     fit: FitSettings = field(default_factory=FitSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
 
@@ -68,8 +73,8 @@ class Promise:
 
     Attributes:
         configuration: The suggestion.
-        log_gain: Logarithm of the expected improvement, in the objective's own unit; -inf where
-            nothing is known to expect it from.
+        log_gain: Logarithm of the surrogate's expected improvement, in the objective's own unit; -inf
+            where nothing is known to expect it from.
     """
 
     configuration: Configuration
@@ -302,6 +307,8 @@ class Optimizer:
             # Of this one: a point that promises more may be known already.
             point = ranking.space.embedded(to_unit(self.space, [configuration]))
             log_gain = float(ranking.search.scores(point)[0]) - math.log(ranking.slope or 1.0)
+            if self.is_spreading:
+                configuration = self._unknown()
             return Promise(configuration=configuration, log_gain=log_gain)
 
         return self._computed(promised)
@@ -322,6 +329,11 @@ class Optimizer:
         return 0 < self._unfinished.stopped == len(self._values)
 
     @property
+    def is_spreading(self) -> bool:
+        """Tell whether the next suggestion is spread out, to give a stopping rule a comparison."""
+        return self._unfinished.stopped > 0 and len(self._known) % self._settings.spread == 0
+
+    @property
     def known(self) -> int:
         """Count the configurations that were asked for or told."""
         return len(self._known)
@@ -337,7 +349,7 @@ class Optimizer:
         return bool(np.isfinite(self._values).any() or np.isfinite(self._model_space.values).any())
 
     def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
-        if quasi_random or self._is_starting or not self._has_value:
+        if quasi_random or self._is_starting or self.is_spreading or not self._has_value:
             self._computed_on = "cpu"
             return self._unknown()
         return self._computed(lambda: self._first_unknown(self._promising(growth).points))

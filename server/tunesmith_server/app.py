@@ -165,6 +165,7 @@ async def run_server(
                     slots=settings.runner_slots,
                     stop_grace_s=settings.stop_grace.total_seconds(),
                     buckets=settings.buckets,
+                    s3=settings.s3,
                 )
                 await running.enter_async_context(_task(runner.run()))
             # Last, so that nobody waits for the compiler: until it is warm there is much without.

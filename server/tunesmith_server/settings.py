@@ -19,6 +19,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tunesmith_server.address_settings import DEFAULT_GRPC, DEFAULT_HTTP, grpc_fault, http_fault
+from tunesmith_server.bucket_settings import BucketSection, S3Section, directories, reached
 from tunesmith_server.domain.addresses import Address, parse_address
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
@@ -171,12 +172,6 @@ class ImageSection(_Section):
     python: Annotated[str, Field(min_length=1), _checked(_text_fault)] | None = None
 
 
-class BucketSection(_Section):
-    """``[buckets."NAME"]``: the directory that stands for a bucket, on the embedded runner."""
-
-    path: Annotated[str, Field(min_length=1), _checked(_text_fault)]
-
-
 class InstanceTypeSection(_Section):
     """``[instance_types."NAME"]``: a profile of the site's own."""
 
@@ -200,6 +195,7 @@ class SiteFile(_Section):
     algorithms: dict[Annotated[str, _checked(algorithm_name_fault)], AlgorithmSection] = {}
     images: dict[str, ImageSection] = {}
     buckets: dict[Annotated[str, _checked(bucket_name_fault)], BucketSection] = {}
+    s3: S3Section = S3Section()
     instance_types: dict[str, InstanceTypeSection] = {}
 
 
@@ -216,6 +212,7 @@ class ServerSettings:
         runner: Whether an embedded runner is started.
         runner_slots: Its slots; None: as many as it has CPUs.
         buckets: Its directories that stand for buckets, by name.
+        s3: How it reaches buckets over the network, by name; ``*`` for all others.
         account: Whose ARNs the resources have.
         site: What is registered on this site.
         fleet: How patient the server is with runners.
@@ -232,6 +229,7 @@ class ServerSettings:
     runner: bool
     runner_slots: int | None
     buckets: Mapping[str, Path]
+    s3: Mapping[str, Mapping[str, str]]
     account: Account
     site: Site
     fleet: FleetSettings
@@ -281,7 +279,9 @@ def load_settings(
         data_dir=(chosen_dir if data_dir is None else data_dir).resolve(),
         runner=runner and file.server.runner,
         runner_slots=file.runners.slots,
-        buckets={name: folder / section.path for name, section in file.buckets.items()},
+        buckets=directories(file.buckets, folder),
+        # An empty section opens all buckets; one that is not there opens none.
+        s3=reached(file.buckets, file.s3 if "s3" in file.model_fields_set else None),
         account=Account(region=file.account.region, account_id=file.account.account_id),
         site=_site(file, folder, is_private=http_address.is_loopback),
         fleet=FleetSettings(

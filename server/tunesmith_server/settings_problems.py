@@ -64,8 +64,13 @@ def problem(item: ErrorDetails, whole: type[BaseModel]) -> str:
     if where[-1] == _KEY:
         return f"{path_of(where[:-1])} has a name that it cannot have; {right}"
     # A secret is not for logs and terminals, not even a wrong one, or one in a wrong place.
-    value = "wrong" if where[0] == _SECRETS else shown(item["input"])
+    value = "wrong" if _holds_secret(where, item["input"]) else shown(item["input"])
     return f"{path_of(where)} is {value}; {right}"
+
+
+def _holds_secret(where: Sequence[str | int], value: object) -> bool:
+    """Tell whether a value may be, or have in it, what a key or a password is."""
+    return where[0] == _SECRETS or (where[-1] == "endpoint_url" and "@" in str(value))
 
 
 def _unknown(where: Sequence[str | int], whole: type[BaseModel]) -> str:

@@ -274,6 +274,7 @@ print([trial.parameters for trial in optimizer.trials])
 """
 
 
+@pytest.mark.long
 def test_a_seed_gives_the_same_trials_in_another_process() -> None:
     def printed(hash_seed: str) -> str:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

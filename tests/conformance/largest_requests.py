@@ -81,6 +81,8 @@ _VALUES: Final[Mapping[str, Any]] = {
     "InputDataConfig[].CompressionType": "None",
     "InputDataConfig[].RecordWrapperType": "None",
     "InputDataConfig[].InputMode": "File",
+    # A key is for what goes to a bucket.
+    "OutputDataConfig.S3OutputPath": "s3://lab/" + "a" * 1015,
     "InstanceType": "ml.m5.large",
     "InstanceCount": 1,
     "KeepAlivePeriodInSeconds": 0,
@@ -155,9 +157,7 @@ class _Largest:
             return path in RULED_OUT
         known = UNSERVED.get(path) or UNSERVED.get(singular_form(path))
         # Members that are refused but for one value have that value.
-        has_value = any(path.endswith(end) for end in self._values) or path.endswith(
-            ("S3Uri", "S3OutputPath")
-        )
+        has_value = any(path.endswith(end) for end in self._values) or path.endswith("S3Uri")
         return known is not None and not has_value
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space import Configuration, Continuous, Scaling, SearchSpace
 from tunesmith_core.unfinished import Unfinished
@@ -89,6 +90,24 @@ def test_suggestions_come_from_what_was_told_not_from_when() -> None:
         for optimizer in (one_by_one, at_once):
             optimizer.tell({"x": x, "y": y}, value, rungs=rungs, is_stopped=is_stopped)
     assert one_by_one.ask() == at_once.ask()
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_one_of_three_is_spread_out_once_a_trial_was_stopped(*, is_stopped: bool) -> None:
+    design = QuasiRandomDesign(SPACE, 4)
+    spread_out = [design.configuration(k) for k in range(40)]
+    optimizer = Optimizer(SPACE, seed=4)
+    places = []
+    for place in range(24):
+        (asked,) = optimizer.ask()
+        optimizer.tell(asked, _bowl(asked), rungs=[_bowl(asked)], is_stopped=is_stopped)
+        places += [place] if asked in spread_out else []
+    assert places == [*range(6), *(range(6, 24, 3) if is_stopped else ())]
+    if is_stopped:
+        optimizer.set_pending([])
+        promised = optimizer.promise(best=1.0, slope=1.0)  # the 25th, whichever way it is asked for
+        assert [promised.configuration] == optimizer.ask()
+        assert promised.configuration in spread_out
 
 
 def _bowl(configuration: Configuration) -> float:

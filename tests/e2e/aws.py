@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,3 +82,17 @@ def tuning_job(
         },
         "Tags": [{"Key": "team", "Value": "vision"}],
     }
+
+
+def completed(client: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Create a tuning job, wait for its end, and give its description."""
+    client.create_hyper_parameter_tuning_job(**request)
+    name = request["HyperParameterTuningJobName"]
+    described: dict[str, Any] = {}
+    deadline = time.monotonic() + 90
+    while described.get("HyperParameterTuningJobStatus") not in ("Completed", "Failed"):
+        assert time.monotonic() < deadline, described
+        time.sleep(0.1)
+        described = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    assert described["HyperParameterTuningJobStatus"] == "Completed", described["FailureReason"]
+    return described

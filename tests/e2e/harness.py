@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,11 @@ _CLI: Final = (sys.executable, "-m", "tunesmith_server.cli")
 class Process:
     """One command of ``tunesmith`` in a process group of its own, its log in a file."""
 
-    def __init__(self, arguments: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.arguments = tuple(arguments)
+        self.environment = environment or {}
         self.log = log
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -53,6 +56,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                env=os.environ | self.environment,
             )
 
     def first_line(self) -> str:
@@ -113,6 +117,7 @@ class ServerProcess(Process):
         runner: bool = True,
         config: Path | None = None,
         arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.address = ""
@@ -131,7 +136,7 @@ class ServerProcess(Process):
         if config is not None:
             words += ["--config", str(config)]
         log = data_dir.with_name(f"{data_dir.name}.log")
-        super().__init__([*words, *arguments], log=log)
+        super().__init__([*words, *arguments], log=log, environment=environment)
 
     @property
     def database(self) -> Path:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.aws import SITE, sagemaker, tuning_job
+from tests.e2e.aws import SITE, completed, sagemaker, tuning_job
 from tests.e2e.harness import ServerProcess
 from tests.e2e.jobs import PYTHON, QUADRATIC
 
@@ -45,19 +44,6 @@ arguments = parser.parse_args()
 pathlib.Path(arguments.model_dir, "x").write_text(str(arguments.x))
 print(f"objective={(arguments.x - 0.3) ** 2};")
 """
-
-
-def completed(client: Any, request: dict[str, Any]) -> dict[str, Any]:
-    client.create_hyper_parameter_tuning_job(**request)
-    name = request["HyperParameterTuningJobName"]
-    described: dict[str, Any] = {}
-    deadline = time.monotonic() + 90
-    while described.get("HyperParameterTuningJobStatus") not in ("Completed", "Failed"):
-        assert time.monotonic() < deadline, described
-        time.sleep(0.1)
-        described = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    assert described["HyperParameterTuningJobStatus"] == "Completed", described["FailureReason"]
-    return described
 
 
 def test_models_go_to_the_directory_of_their_bucket(site: ServerProcess, tmp_path: Path) -> None:

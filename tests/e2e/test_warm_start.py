@@ -109,6 +109,7 @@ def test_a_parent_that_goes_on_or_is_not_there_is_refused(make_server: ServerMak
         assert [each.hyper_parameter_tuning_job_name for each in client.list()] == ["open"]
 
 
+@pytest.mark.long
 def test_the_example_goes_on_with_narrower_ranges_until_it_has_converged(
     make_server: ServerMaker, tmp_path: Path
 ) -> None:

@@ -36,7 +36,10 @@ def modules_loaded_by(*imports: str) -> set[str]:
         ("tunesmith.space", COMPILERS | NUMERICAL | WIRE | {"asyncio", "rich", "tunesmith_server"}),
         ("tunesmith.tuning", COMPILERS | WIRE | {"rich", "tunesmith_server"}),
         ("tunesmith.sync", COMPILERS | NUMERICAL | {"tunesmith_core", "tunesmith_server"}),
-        ("tunesmith.runner", COMPILERS | NUMERICAL | {"tunesmith_core", "tunesmith_server"}),
+        (
+            "tunesmith.runner",
+            COMPILERS | NUMERICAL | {"boto3", "tunesmith_core", "tunesmith_server"},
+        ),
         ("tunesmith_server.cli", COMPILERS | NUMERICAL | WIRE | {"pydantic", "rich"}),
         # uvicorn brings click along.
         ("tunesmith_server.app", COMPILERS | {"rich"}),

@@ -55,6 +55,7 @@ PUBLIC = {
         "RunnerError",
         "RunnerLimits",
         "RunnerSettings",
+        "S3Endpoint",
         "UnknownGpu",
         "nearest_misses",
         "run_runner",

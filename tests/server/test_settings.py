@@ -8,6 +8,7 @@ import pytest
 
 from tunesmith_core.space.ranges import Categorical, Continuous, Integer, Scaling
 from tunesmith_server.address_settings import DEFAULT_GRPC
+from tunesmith_server.bucket_settings import endpoint_fault
 from tunesmith_server.domain.instance_types import InstanceProfile
 from tunesmith_server.domain.names import Account
 from tunesmith_server.domain.site import MetricDefinition, Quotas, Site
@@ -111,6 +112,13 @@ path = "bucket"
 [buckets.srv]
 path = "/srv/b"
 
+[buckets.far]
+region = "eu-west-1"
+profile = "lab"
+
+[s3]
+endpoint_url = "http://127.0.0.1:9000"
+
 [images."registry.example/mnist:1"]
 algorithm = "mnist"
 [instance_types."lab.half"]
@@ -152,10 +160,34 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
         "comment": None,
     }
     assert settings.buckets == {"lab.data": config.parent / "bucket", "srv": Path("/srv/b")}
+    assert settings.s3 == {
+        "far": {"region": "eu-west-1", "profile": "lab"},
+        "*": {"endpoint_url": "http://127.0.0.1:9000"},
+    }
     assert site.pythons == {"sklearn": str(config.parent / "venv/bin/python")}
     assert site.images == {"registry.example/mnist:1": "mnist"}
     half = InstanceProfile(vcpus=8, memory_bytes=3 * 2**29, gpus=2)
     assert site.instance_types == {"lab.half": half}
+
+
+def test_no_bucket_is_reached_over_the_network_unless_the_site_says_so(config: Path) -> None:
+    assert load_settings().s3 == {}
+    config.write_text("[s3]\n", encoding="utf-8")
+    assert load_settings(config).s3 == {"*": {}}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://h:1", "http://", "http://h:0", "http://h:99999", "http://h/?a", "http://h/#a",
+     "http://a b", "http://h,region=x", "http://[::1", "", "http://h:1\n"],
+)  # fmt: skip
+def test_where_no_s3_can_be_is_refused(url: str) -> None:
+    assert endpoint_fault(url) is not None
+
+
+@pytest.mark.parametrize("url", ["https://s3.lab", "http://127.0.0.1:9000/", "http://[::1]:9000/a"])
+def test_where_an_s3_can_be_is_taken(url: str) -> None:
+    assert endpoint_fault(url) is None
 
 
 def test_the_command_line_goes_first(config: Path, tmp_path: Path) -> None:
@@ -231,6 +263,26 @@ WRONG = {
     "[buckets.A_b]\npath = 'x'": (
         "buckets.A_b has a name that it cannot have; a bucket's name has 3 to 63 small letters, "
         "digits and inner dots and hyphens"
+    ),
+    "[buckets.abc]": (
+        "buckets.abc is a table; give it a path, its directory, or an endpoint_url, region or "
+        "profile, by which it is reached over the network"
+    ),
+    "[buckets.abc]\npath = 'x'\nregion = 'r'\nprofile = 'p'": (
+        "buckets.abc is a table; a bucket is a directory or reached over the network; leave out "
+        "path, or region, profile"
+    ),
+    "[s3]\nregions = 'x'": "unknown setting s3.regions; did you mean region?",
+    "[s3]\nregion = ''": 's3.region is ""; write a name on one line, without a comma',
+    "[s3]\nprofile = 'a,b'": 's3.profile is "a,b"; write a name on one line, without a comma',
+    "s3 = true": "s3 is true; write a table",
+    "[s3]\nendpoint_url = 'minio:9000'": (
+        's3.endpoint_url is "minio:9000"; write http:// or https://, a host and a port, such as '
+        "http://127.0.0.1:9000"
+    ),
+    "[s3]\nendpoint_url = 'http://me:secret@minio:9000'": (
+        "s3.endpoint_url is wrong; leave the credentials out; they are found where AWS's own "
+        "tools find them"
     ),
     "[images.'a:1']": 'images."a:1" is empty; name its algorithm, or a python for scripts',
     "[images.'a:1']\npython = ''": 'images."a:1".python is ""; write at least 1 character',

@@ -3,12 +3,14 @@
 The nearest run that is left stands for what is proposed, and its own configuration is what the optimiser
 learns of. As in the server without a seed, hyperparameters are fitted at most once an ask. The first
 proposals are those of the optimiser's design, one after the other: it knows nothing of what stands for
-them, and would propose the first of them again.
+them, and would propose the first of them again. Later ones of the design are not asked for: any run
+stands for one, as runs were drawn from the same ranges.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 
 from benchmarks.fidelity.methods.halving import Halving
@@ -34,6 +36,7 @@ class Model(Halving):
         self._optimizer = Optimizer(search_space(pool.parameters), seed=seed)
         self._settings = Settings()
         self._design = QuasiRandomDesign(self._optimizer.space, seed)
+        self._rng = random.Random(seed)  # noqa: S311 - seeded, and nothing is secret
         self._asked = 0
         self._last = math.nan
 
@@ -41,6 +44,8 @@ class Model(Halving):
         """Say which run begins."""
         if self._asked < self._settings.initial:
             asked = self._design.configuration(self._asked)
+        elif self._optimizer.is_spreading:
+            return self._rng.choice(remaining)
         else:
             (asked,) = self._optimizer.ask(growth=self._settings.fit.growth)
             self._optimizer.set_pending([])

@@ -50,9 +50,12 @@ class Turns:
         return self._choices[k]
 
     def _go_round(self) -> None:
-        rng = keyed_generator(self._seed, self._rounds, Stream.TURNS)
+        order = list(self._left)
+        if len(order) > 1:  # one has no order, and a draw takes longer than most configurations
+            rng = keyed_generator(self._seed, self._rounds, Stream.TURNS)
+            order = rng.permutation(order).tolist()
         self._rounds += 1
-        for which in rng.permutation(self._left).tolist():
+        for which in order:
             try:
                 configuration = self._designs[which].configuration(self._given[which])
             except SpaceExhausted:

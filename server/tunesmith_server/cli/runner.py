@@ -17,7 +17,7 @@ from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.cli.serve import DataDir, make_data_dir
 
 if TYPE_CHECKING:
-    from tunesmith.runner import RunnerSettings
+    from tunesmith.runner import RunnerSettings, S3Endpoint
 
 
 @click.command()
@@ -43,6 +43,14 @@ if TYPE_CHECKING:
     help="A directory that stands for a bucket: s3://NAME/... leads there. Repeatable.",
 )
 @click.option(
+    "--s3",
+    "s3_buckets",
+    multiple=True,
+    metavar="NAME[,K=V]...",
+    help="A bucket that is reached over the network, `*` for all others; K is endpoint_url, region "
+    "or profile. Repeatable.",
+)
+@click.option(
     "--data-dir",
     type=DataDir(),
     help="Where trials run. Default: under the user's data directory.",
@@ -66,6 +74,7 @@ def runner(
     slots: int | None,
     labels: tuple[str, ...],
     buckets: tuple[str, ...],
+    s3_buckets: tuple[str, ...],
     data_dir: Path | None,
     name: str,
     exit_when_orphaned_s: float | None,
@@ -89,7 +98,8 @@ def runner(
             slots=slots or len(os.sched_getaffinity(0)),
             gpus=_gpu_list(gpus),
             labels=_pairs(labels, option="--label", form="K=V"),
-            buckets={
+            buckets=s3_endpoints(s3_buckets)
+            | {
                 bucket: Path(directory).absolute()
                 for bucket, directory in _pairs(buckets, option="--bucket", form="NAME=DIR").items()
             },
@@ -98,12 +108,23 @@ def runner(
     except ValueError as error:
         raise Refusal(str(error)) from None
     make_data_dir(settings.data_dir)
+    set_up_log(log_level)
+    _run(settings)
+
+
+def set_up_log(level: str) -> None:
+    """Log to standard error, without what libraries for S3 have to say of each request.
+
+    Their debugging output has signed headers in it, session tokens included.
+    """
     logging.basicConfig(
-        level=log_level.upper(),
+        level=level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    _run(settings)
+    if level == "debug":
+        for library in ("boto3", "botocore", "s3transfer", "urllib3"):
+            logging.getLogger(library).setLevel(logging.INFO)
 
 
 def _run(settings: RunnerSettings) -> None:
@@ -136,6 +157,35 @@ def _gpu_list(text: str | None) -> tuple[str, ...] | None:
     if text == "none":
         return ()
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def s3_endpoints(texts: tuple[str, ...]) -> dict[str, Path | S3Endpoint]:
+    """Read what ``--s3`` says: how buckets are reached, by name.
+
+    Raises:
+        BadParameter: One is not ``NAME[,K=V]...``, or a value cannot be.
+    """
+    from tunesmith.runner import S3Endpoint
+    from tunesmith_server.bucket_settings import endpoint_fault, name_fault
+
+    form, option = "NAME[,K=V]...", "--s3"
+    endpoints: dict[str, Path | S3Endpoint] = {}
+    for text in texts:
+        bucket, *said = text.split(",")
+        members = _pairs(tuple(said), option=option, form=form)
+        for member, value in members.items():
+            if member not in {"endpoint_url", "region", "profile"}:
+                raise click.BadParameter(
+                    f"{member!r} is neither endpoint_url, region nor profile", param_hint=option
+                )
+            fault = endpoint_fault(value) if member == "endpoint_url" else name_fault(value)
+            if fault is not None:
+                # Not shown: there may be a password in it.
+                raise click.BadParameter(f"{member} is wrong; {fault}", param_hint=option)
+        if not bucket:
+            raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
+        endpoints[bucket] = S3Endpoint(**members)
+    return endpoints
 
 
 def _pairs(texts: tuple[str, ...], *, option: str, form: str) -> dict[str, str]:

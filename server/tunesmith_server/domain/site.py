@@ -102,8 +102,9 @@ class Site:
 
     Attributes:
         algorithms: By name.
-        images: The algorithm's name for each container image that stands for one.
-        pythons: The Python with which scripts of a container image are run, by the image.
+        images: The algorithm's name for each container image that stands for one, by the image or
+            a pattern of images; see ``of_image``.
+        pythons: The Python with which scripts of a container image are run, by the same.
         instance_types: Profiles of the site's own; they come before the shipped ones.
         allow_inline_commands: Whether requests may carry command lines of their own.
         max_training_jobs: The most that one tuning job may launch in all.
@@ -153,6 +154,28 @@ class ResolvedAlgorithm:
 def runs_script(definition: definition_pb.HyperParameterTrainingJobDefinition) -> bool:
     """Tell whether a definition names a script of its own to run in its image: script mode."""
     return PROGRAM in definition.static_hyper_parameters
+
+
+def of_image(table: Mapping[str, str], image: str) -> str | None:
+    """Find what a site says of an image: under its own name, or else under a pattern.
+
+    In a pattern ``*`` stands for any characters, none and slashes among them. Frameworks' images
+    have another account in their address in each region, and a version at its end.
+
+    Args:
+        table: By image or pattern; of patterns that fit the first one counts.
+        image: As a request has it.
+    """
+    if image in table:
+        return table[image]
+    return next((said for name, said in table.items() if _fits(name, image)), None)
+
+
+def _fits(pattern: str, image: str) -> bool:
+    if "*" not in pattern:
+        return False  # a name; names are found before
+    # RE2 takes linear time, however many stars a pattern has.
+    return re2.fullmatch(".*".join(map(re2.escape, pattern.split("*"))), image) is not None
 
 
 def algorithm_name_fault(name: str) -> str | None:
@@ -244,7 +267,7 @@ def _registered(
 
 
 def _algorithm_of_image(image: str, site: Site, path: str) -> str:
-    name = site.images.get(image)
+    name = of_image(site.images, image)
     if name is None:
         raise _unresolved(
             f"{path}.TrainingImage",
@@ -270,7 +293,7 @@ def _script(
             f"{PROGRAM} among the hyperparameters says what runs, and so does {member}. Leave one of "
             "them out: a script goes with a TrainingImage",
         )
-    python = site.pythons.get(image)
+    python = of_image(site.pythons, image)
     if python is None and not site.allow_inline_commands:
         raise _unresolved(
             f"{path}.TrainingImage",

@@ -40,6 +40,7 @@ class EmbeddedRunner:
         slots: Trials at a time; None: the runner decides.
         stop_grace_s: How long a trial may take to stop.
         buckets: Directories that stand for buckets, by name.
+        s3: How others are reached over the network, by name; ``*`` for all others.
     """
 
     data_dir: Path
@@ -47,6 +48,7 @@ class EmbeddedRunner:
     slots: int | None
     stop_grace_s: float
     buckets: Mapping[str, Path]
+    s3: Mapping[str, Mapping[str, str]]
 
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
@@ -67,7 +69,7 @@ class EmbeddedRunner:
             await asyncio.shield(self._stop(process))
             raise
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    def _command(self) -> list[str]:
         command = [
             *(sys.executable, "-m", "tunesmith_server.cli", "runner"),
             *("--server-file", str(self.address_file), "--data-dir", str(self.data_dir)),
@@ -77,10 +79,16 @@ class EmbeddedRunner:
             command += ["--slots", str(self.slots)]
         for name, directory in self.buckets.items():
             command += ["--bucket", f"{name}={directory}"]
+        for name, members in self.s3.items():
+            said = [f"{member}={value}" for member, value in members.items()]
+            command += ["--s3", ",".join([name, *said])]
+        return command
+
+    async def _start(self) -> asyncio.subprocess.Process:
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which
         # then stops the runner in good order.
         return await asyncio.create_subprocess_exec(
-            *command,
+            *self._command(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,

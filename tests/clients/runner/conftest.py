@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from tests.clients.runner.fake_server import FakeServer
+from tests.s3 import CREDENTIALS
 from tunesmith.runner import RunnerLimits, RunnerSettings, run_runner
+from tunesmith.runner.s3_client import S3Connection, S3Endpoint
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
@@ -117,3 +119,17 @@ async def eventually(true: Callable[[], object], limit_s: float = 10.0) -> None:
 @pytest.fixture(autouse=True)
 def _variables_of_an_outer_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SM_LEFTOVER", "of an outer trial")
+
+
+@pytest.fixture(scope="session")
+def s3_connection(s3_url: str) -> Iterator[S3Connection]:
+    """Connect to the tests' own S3."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        closing(S3Connection(S3Endpoint(endpoint_url=s3_url, region="us-east-1"))) as connection,
+    ):
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        connection.client()
+        patch.undo()
+        yield connection

@@ -11,7 +11,7 @@ from tests.clients.runner.conftest import Assigner, RunnerStarter
 from tests.clients.runner.fake_server import FakeServer
 from tunesmith.runner import RunnerSettings
 from tunesmith.runner.errors import TrialFailure
-from tunesmith.runner.locations import path_of_uri
+from tunesmith.runner.locations import locate
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
@@ -41,7 +41,7 @@ def bucket(tmp_path: Path) -> Path:
 def test_a_key_is_a_path_in_the_directory_as_it_is_written(
     bucket: Path, key: str, path: str
 ) -> None:
-    found = path_of_uri(f"s3://lab{key}", member="S3Uri", buckets={"lab": bucket})
+    found = locate(f"s3://lab{key}", member="S3Uri", buckets={"lab": bucket})
     assert found == bucket / path
 
 
@@ -49,8 +49,10 @@ def test_a_key_is_a_path_in_the_directory_as_it_is_written(
     "key", ["/..", "/a/../../b", "/a//b", "//etc/passwd", "/./a", "/a\0b", "/a//"]
 )
 def test_a_key_that_is_no_path_within_is_refused(bucket: Path, key: str) -> None:
-    with pytest.raises(TrialFailure, match=r"ClientError: S3Uri is .*the key is no path in it"):
-        path_of_uri(f"s3://lab{key}", member="S3Uri", buckets={"lab": bucket})
+    with pytest.raises(
+        TrialFailure, match=r"ClientError: S3Uri is .*the key is no path in the bucket"
+    ):
+        locate(f"s3://lab{key}", member="S3Uri", buckets={"lab": bucket})
 
 
 @pytest.mark.parametrize("uri", ["s3://other/key", "s3://", "s3:///key"])
@@ -58,12 +60,12 @@ def test_a_bucket_without_a_directory_is_refused_with_how_to_give_it_one(
     bucket: Path, uri: str
 ) -> None:
     with pytest.raises(TrialFailure, match=r"S3Uri is .*It has lab\. Give it one: .*--bucket"):
-        path_of_uri(uri, member="S3Uri", buckets={"lab": bucket})
+        locate(uri, member="S3Uri", buckets={"lab": bucket})
 
 
 def test_a_bucket_whose_directory_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(TrialFailure, match="gone, which stands for the bucket, is no directory"):
-        path_of_uri("s3://lab/key", member="S3Uri", buckets={"lab": tmp_path / "gone"})
+        locate("s3://lab/key", member="S3Uri", buckets={"lab": tmp_path / "gone"})
     assert not (tmp_path / "gone").exists()
 
 

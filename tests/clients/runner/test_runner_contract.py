@@ -197,6 +197,36 @@ def test_a_variable_that_the_system_cannot_carry_is_named(
     assert environment.variables["SM_HP_P99"] == "v" * 2500
 
 
+def test_the_runners_credentials_for_aws_are_no_trials(
+    made: pb.TrialAssignment, tree: contract.TrialTree
+) -> None:
+    inherited = {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_BEARER_TOKEN_BEDROCK": "token",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "token",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "uri",
+        "AWS_CONFIG_FILE": "file",
+        "AWS_DEFAULT_PROFILE": "name",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000",
+        "AWS_PROFILE": "name",
+        "AWS_ROLE_ARN": "role",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SECURITY_TOKEN": "token",
+        "AWS_SESSION_TOKEN": "token",
+        "AWS_SHARED_CREDENTIALS_FILE": "file",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "file",
+    }
+    made.environment["AWS_PROFILE"] = "the request's own"
+    environment = trial_environment(made, tree, gpus=(), cpu_count=1, inherited=inherited)
+    found = {name: each for name, each in environment.variables.items() if name in inherited}
+    assert found == {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000",
+        "AWS_PROFILE": "the request's own",
+    }
+
+
 def test_a_nul_in_a_value_is_refused(made: pb.TrialAssignment, tree: contract.TrialTree) -> None:
     made.environment["BAD"] = "a\0b"
     with pytest.raises(TrialFailure, match="ClientError: the value of 'BAD' holds a NUL"):

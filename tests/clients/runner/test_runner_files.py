@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.runner import artifacts, channels, contract, disk
+from tunesmith.runner.directory_storage import copy_tree
 from tunesmith.runner.errors import TrialFailure
-from tunesmith.runner.locations import path_of_uri
+from tunesmith.runner.locations import locate
 from tunesmith.runner.threads import Wanted, WorkUnwanted
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
@@ -32,7 +33,7 @@ def nothing(_: int = 0) -> None:
     ],
 )
 def test_a_file_uri_names_a_path(uri: str, path: str) -> None:
-    assert path_of_uri(uri, member="S3Uri", buckets={}) == Path(path)
+    assert locate(uri, member="S3Uri", buckets={}) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_file_uri_names_a_path(uri: str, path: str) -> None:
 )  # fmt: skip
 def test_another_uri_is_refused_by_its_members_name(uri: str) -> None:
     with pytest.raises(TrialFailure, match=r"ClientError: S3Uri is .*takes file:///absolute/path"):
-        path_of_uri(uri, member="S3Uri", buckets={})
+        locate(uri, member="S3Uri", buckets={})
 
 
 def channel(**members: object) -> definition_pb.Channel:
@@ -58,9 +59,14 @@ FILE = definition_pb.TRAINING_INPUT_MODE_FILE
 UNSPECIFIED = definition_pb.TRAINING_INPUT_MODE_UNSPECIFIED
 
 
-def test_a_plain_file_channel_is_taken() -> None:
-    assert channels.source_of_channel(channel(), FILE, buckets={}) == Path("/data")
-    assert channels.source_of_channel(channel(), UNSPECIFIED, buckets={}) == Path("/data")
+@pytest.mark.parametrize("mode", [FILE, UNSPECIFIED])
+def test_a_plain_file_channel_is_taken(
+    source: Path, target: Path, mode: definition_pb.TrainingInputMode.ValueType
+) -> None:
+    made = channel()
+    made.data_source.s3_data_source.s3_uri = source.as_uri()
+    channels.source_of_channel(made, mode, buckets={}).fetch_tree(target, check=nothing)
+    assert (target / "a.csv").read_text() == "a"
 
 
 def test_what_is_more_than_plain_is_refused_by_name() -> None:
@@ -104,7 +110,7 @@ def target(tmp_path: Path) -> Path:
 def test_a_tree_is_copied_with_its_inner_links(source: Path, target: Path) -> None:
     (source / "deep" / "link").symlink_to(source / "a.csv")
     (source / "deep" / "round").symlink_to("..")
-    channels.copy_channel(source, target, check=nothing)
+    copy_tree(source, target, check=nothing)
     assert (target / "deep" / "er" / "b.csv").read_text() == "b"
     assert (target / "deep" / "link").resolve() == target / "a.csv"
     assert (target / "deep" / "round").resolve() == target
@@ -112,13 +118,13 @@ def test_a_tree_is_copied_with_its_inner_links(source: Path, target: Path) -> No
 
 def test_a_copy_is_the_trials_own(source: Path, target: Path) -> None:
     (source / "a.csv").chmod(0o444)
-    channels.copy_channel(source, target, check=nothing)
+    copy_tree(source, target, check=nothing)
     (target / "a.csv").write_text("changed")
     assert (source / "a.csv").read_text() == "a"
 
 
 def test_a_single_file_is_copied_under_its_name(source: Path, target: Path) -> None:
-    channels.copy_channel(source / "a.csv", target, check=nothing)
+    copy_tree(source / "a.csv", target, check=nothing)
     assert [path.name for path in target.iterdir()] == ["a.csv"]
 
 
@@ -126,28 +132,28 @@ def test_a_link_that_leads_out_is_refused(source: Path, target: Path, tmp_path: 
     (tmp_path / "secret").write_text("s")
     (source / "zlink").symlink_to("../secret")
     with pytest.raises(TrialFailure, match=r"ClientError: .*secret, which is outside"):
-        channels.copy_channel(source, target, check=nothing)
+        copy_tree(source, target, check=nothing)
 
 
 def test_what_is_no_file_is_refused(source: Path, target: Path) -> None:
     os.mkfifo(source / "pipe")
     with pytest.raises(TrialFailure, match=r"ClientError: .*pipe is no file"):
-        channels.copy_channel(source, target, check=nothing)
+        copy_tree(source, target, check=nothing)
     with pytest.raises(TrialFailure, match="pipe is neither a file nor a directory"):
-        channels.copy_channel(source / "pipe", target, check=nothing)
+        copy_tree(source / "pipe", target, check=nothing)
 
 
 def test_a_copy_ends_when_it_is_no_longer_wanted(source: Path, target: Path) -> None:
     wanted = Wanted()
     wanted.end()
     with pytest.raises(WorkUnwanted):
-        channels.copy_channel(source, target, check=lambda _: wanted.check())
+        copy_tree(source, target, check=lambda _: wanted.check())
 
 
 def test_every_byte_is_counted(source: Path, target: Path) -> None:
     counted: list[int] = []
     (source / "a.csv").write_bytes(b"x" * 10_000_000)
-    channels.copy_channel(source, target, check=counted.append)
+    copy_tree(source, target, check=counted.append)
     assert sum(counted) == 10_000_001
     assert max(counted) < 5_000_000
 

@@ -557,6 +557,11 @@ def test_check_metrics_refuses_what_re2_does_not_take() -> None:
         (("runner",), "--server HOST:PORT"),
         (("runner", "--server", "nonsense"), "HOST:PORT"),
         (("runner", "--server", "h:1", "--label", "x"), "not K=V"),
+        (("runner", "--server", "h:1", "--s3", ""), "'' is not NAME[,K=V]..."),
+        (("runner", "--server", "h:1", "--s3", "*,region"), "'region' is not NAME[,K=V]..."),
+        (("runner", "--server", "h:1", "--s3", "*,regions=x"), "'regions' is neither endpoint_url"),
+        (("runner", "--server", "h:1", "--s3", "*,region="), "region is wrong; write a name"),
+        (("runner", "--server", "h:1", "--s3", "*,endpoint_url=h:1"), "is wrong; write http://"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line_and_exits_with_2(

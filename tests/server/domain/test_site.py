@@ -8,7 +8,13 @@ from tests.server.domain.create_requests import SITE
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith_server.domain.errors import InvalidRequest, ResourceLimitExceeded
 from tunesmith_server.domain.instance_types import InstanceProfile
-from tunesmith_server.domain.site import MetricDefinition, Quotas, Site, resolve_algorithm
+from tunesmith_server.domain.site import (
+    MetricDefinition,
+    Quotas,
+    Site,
+    of_image,
+    resolve_algorithm,
+)
 
 Specification = definition_pb.HyperParameterAlgorithmSpecification
 
@@ -116,6 +122,48 @@ def test_a_script_is_run_with_the_python_of_its_image() -> None:
     assert resolved.command == ("/venv/bin/python",)
     assert resolved.metric_definitions == (MetricDefinition(name="loss", regex="l=(.*)"),)
     assert resolved.registered_name is None
+
+
+def test_a_pattern_stands_for_every_image_that_it_fits() -> None:
+    table = {
+        "*/sagemaker-scikit-learn:*": "sklearn",
+        "*": "any",
+        "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3": "exact",
+    }
+    image = "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+    assert of_image(table, image) == "exact"
+    assert of_image(table, image.replace("east", "west")) == "sklearn"
+    assert of_image(table, "registry.example/forest:1") == "any"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "image", "fits"),
+    [
+        ("registry.example/*", "registry.example/forest:1", True),
+        ("registry.example/*", "registry-example/forest:1", False),  # a dot is a dot
+        ("*forest:1", "forest:1", True),
+        ("forest*forest", "forest", False),  # no character counts twice
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "a-c-b", False),
+        ("forest", "forest:1", False),
+        ("forest?1", "forest:1", False),
+        ("forest:[12]*", "forest:1", False),
+    ],
+)
+def test_a_star_is_all_that_a_pattern_has(pattern: str, image: str, *, fits: bool) -> None:
+    assert of_image({pattern: "found"}, image) == ("found" if fits else None)
+
+
+def test_a_pattern_of_many_stars_takes_no_longer() -> None:
+    pattern = "*a" * 120 + "b"
+    assert of_image({pattern: "found"}, "a" * 255) is None
+
+
+def test_images_and_scripts_are_resolved_by_patterns() -> None:
+    site = replace(SITE, images={"*/forest:*": "forest"}, pythons={"*/forest:*": "/venv/python"})
+    specification = Specification(training_image="elsewhere.example/forest:2")
+    assert resolve_algorithm(specification, site, is_script=False).registered_name == "forest"
+    assert resolve_algorithm(specification, site, is_script=True).command == ("/venv/python",)
 
 
 @pytest.mark.parametrize("image", ["unknown:1", "registry.example/forest:1"])

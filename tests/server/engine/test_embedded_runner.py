@@ -10,10 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tunesmith.runner import S3Endpoint
+from tunesmith_server.cli.runner import runner as runner_command
+from tunesmith_server.cli.runner import s3_endpoints
 from tunesmith_server.engine import embedded_runner as module
 from tunesmith_server.engine.embedded_runner import EmbeddedRunner
 
@@ -29,6 +33,7 @@ def _runner(folder: Path) -> EmbeddedRunner:
         slots=1,
         stop_grace_s=5.0,
         buckets={},
+        s3={},
     )
 
 
@@ -87,6 +92,22 @@ def standalone(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_the_runner_is_told_how_to_reach_its_buckets(tmp_path: Path) -> None:
+    reached = {
+        "far": {"region": "eu-west-1", "profile": "lab"},
+        "*": {"endpoint_url": "http://[::1]:9000"},
+    }
+    made = replace(_runner(tmp_path), buckets={"near": tmp_path / "a=b"}, s3=reached)
+    program, *words = made._command()[3:]
+    assert program == "runner"
+    given = runner_command.make_context("runner", words).params
+    assert given["buckets"] == (f"near={tmp_path / 'a=b'}",)
+    assert s3_endpoints(given["s3_buckets"]) == {
+        "far": S3Endpoint(region="eu-west-1", profile="lab"),
+        "*": S3Endpoint(endpoint_url="http://[::1]:9000"),
+    }
 
 
 async def test_a_runner_is_started_and_stopped(tmp_path: Path) -> None:
@@ -184,6 +205,7 @@ async def test_a_runner_that_does_not_end_is_killed(
         slots=1,
         stop_grace_s=-14.9,  # which leaves a tenth of a second of patience
         buckets={},
+        s3={},
     )
     async with _running(runner):
         async with asyncio.timeout(_LIMIT_S):

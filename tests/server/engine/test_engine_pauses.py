@@ -62,12 +62,13 @@ class Program:
         await self.runner.report(assignment, *news, ended())
 
     async def _is_asked_back(self, assignment: pb.TrialAssignment) -> bool:
-        try:
-            async with asyncio.timeout(0.2):
-                message = await self.runner.session.next_message()
-        except TimeoutError:
+        name, engine = assignment.training_job_name, self.runner.engine
+        await engine.jobs.judged(name)
+        stored = await engine.store.trial(name)
+        if stored is None or not stored.trial.pause_requested:
             return False
-        assert message.stop.training_job_name == assignment.training_job_name
+        message = await self.runner.next()
+        assert message.stop.training_job_name == name
         return message.stop.gives_back
 
 

@@ -15,6 +15,7 @@ from tunesmith.runner.metrics import (
     NearMiss,
     nearest_misses,
 )
+from tunesmith.runner.s3_client import S3Endpoint
 from tunesmith.runner.settings import RunnerLimits, RunnerSettings
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RunnerError",
     "RunnerLimits",
     "RunnerSettings",
+    "S3Endpoint",
     "UnknownGpu",
     "nearest_misses",
     "run_runner",

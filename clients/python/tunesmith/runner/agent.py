@@ -13,9 +13,10 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -25,8 +26,10 @@ from tunesmith.runner.contract import trial_tree
 from tunesmith.runner.endings import failed
 from tunesmith.runner.errors import StreamBroken, TrialFailure
 from tunesmith.runner.gpus import HostGpu, choose_gpus, host_gpus, wanted_gpus
+from tunesmith.runner.locations import Buckets
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.places import Places
+from tunesmith.runner.s3_client import S3Connection, S3Endpoint, is_boto3_there
 from tunesmith.runner.session import run_session
 from tunesmith.runner.settings import RunnerSettings, server_address
 from tunesmith.runner.stop_reasons import StopReason
@@ -134,6 +137,7 @@ class RunnerAgent:
         settings = self._settings
         with (
             data_directory.exclusive(settings.data_dir),
+            ExitStack() as connections,
             WorkerThreads(2 * settings.slots + 2) as threads,
         ):
             self._predecessors = data_directory.register_instance(
@@ -148,7 +152,7 @@ class RunnerAgent:
                 threads=threads,
                 limits=settings.limits,
                 environment=self._environment,
-                buckets=settings.buckets,
+                buckets=_connected(settings.buckets, connections),
                 cpu_count=self._cpu_count,
                 clock=self._clock,
             )
@@ -372,6 +376,20 @@ class RunnerAgent:
             del self._forgotten[next(iter(self._forgotten))]
         if not self._held:
             self._all_done.set()
+
+
+def _connected(buckets: Mapping[str, Path | S3Endpoint], closing: ExitStack) -> Buckets:
+    """Give those buckets that are reached in the same way one connection; none is made yet."""
+    endpoints = {each for each in buckets.values() if isinstance(each, S3Endpoint)}
+    if endpoints and not is_boto3_there():
+        _LOGGER.warning("no bucket can be reached over the network: pip install 'tunesmith[s3]'")
+    connections = {endpoint: S3Connection(endpoint) for endpoint in endpoints}
+    for connection in connections.values():
+        closing.callback(connection.close)
+    return {
+        name: connections[place] if isinstance(place, S3Endpoint) else place
+        for name, place in buckets.items()
+    }
 
 
 def _cpu_count() -> int:

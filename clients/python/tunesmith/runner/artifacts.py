@@ -2,28 +2,25 @@
 
 Under ``<S3OutputPath>/<training job>/output/``: ``model.tar.gz``, always, and ``output.tar.gz``
 if there is any, with entries relative to the packed directory; or, not compressed, the files
-under ``model/`` and ``data/``. Everything is written under another name, forced to disk, and then
-renamed: a reader sees the whole or nothing.
+under ``model/`` and ``data/``. An archive is there whole, or not at all.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from tunesmith.runner.contract import TrialTree
-from tunesmith.runner.errors import FailureKind, TrialFailure
-from tunesmith.runner.locations import Buckets, path_of_uri
+from tunesmith.runner.locations import Buckets
+from tunesmith.runner.storage import Storage, storage_of_uri
+from tunesmith.runner.stored_tree import inner_target, walk
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 
 # Models hardly shrink; the highest level would only take three times as long.
 _COMPRESSION_LEVEL: Final = 6
-_CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +28,12 @@ class Destination:
     """Say where a trial's artifacts go.
 
     Attributes:
-        directory: ``<S3OutputPath>/<training job>/output``.
+        storage: ``<S3OutputPath>/<training job>/output``.
         uri: The same as the request spells it.
         compressed: Packed, or as files.
     """
 
-    directory: Path
+    storage: Storage
     uri: str
     compressed: bool
 
@@ -44,31 +41,22 @@ class Destination:
 def destination(
     config: definition_pb.OutputDataConfig, training_job_name: str, *, buckets: Buckets
 ) -> Destination:
-    """Find where a trial's artifacts go, and whether they could.
+    """Find where a trial's artifacts go, and whether they could; may ask the bucket.
 
     Args:
         config: What the request has.
         training_job_name: The trial.
-        buckets: What stands for buckets here.
+        buckets: This runner's.
 
     Raises:
         TrialFailure: The place is not one that this runner can write to.
     """
-    if config.kms_key_id:
-        raise TrialFailure(
-            FailureKind.CLIENT, "KmsKeyId is set: this runner stores without encryption only"
-        )
-    base = path_of_uri(config.s3_output_path, member="S3OutputPath", buckets=buckets)
-    existing = next(path for path in (base, *base.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise TrialFailure(
-            FailureKind.CLIENT,
-            f"S3OutputPath is {config.s3_output_path!r}: {existing} is no directory that this "
-            "runner may write to",
-        )
+    uri, member, key = config.s3_output_path, "S3OutputPath", config.kms_key_id
+    parts = (training_job_name, "output")
+    storage_of_uri(uri, member=member, buckets=buckets, kms_key_id=key).check_writable(member)
     return Destination(
-        directory=base / training_job_name / "output",
-        uri=f"{config.s3_output_path.rstrip('/')}/{training_job_name}/output",
+        storage=storage_of_uri(uri, *parts, member=member, buckets=buckets, kms_key_id=key),
+        uri="/".join([uri.rstrip("/"), *parts]),
         compressed=config.compression_type != definition_pb.OUTPUT_COMPRESSION_TYPE_NONE,
     )
 
@@ -87,43 +75,37 @@ def store_artifacts(tree: TrialTree, place: Destination, *, check: Callable[[], 
     Raises:
         OSError: Something could not be read or written.
     """
-    place.directory.mkdir(parents=True, exist_ok=True)
-    has_output = any(tree.output_data.iterdir())
-    if place.compressed:
-        _pack(tree.model, place.directory / "model.tar.gz", check)
-        if has_output:
-            _pack(tree.output_data, place.directory / "output.tar.gz", check)
-    else:
-        _place(tree.model, place.directory / "model", check)
-        if has_output:
-            _place(tree.output_data, place.directory / "data", check)
-    _sync_directory(place.directory)
+    parts = [(tree.model, "model.tar.gz", "model")]
+    if any(tree.output_data.iterdir()):
+        parts.append((tree.output_data, "output.tar.gz", "data"))
+    for source, archive, directory in parts:
+        if place.compressed:
+            _store_packed(source, archive, place.storage, scratch=tree.root, check=check)
+        else:
+            place.storage.store_tree(directory, source, check=lambda _: check())
     return f"{place.uri}/model.tar.gz" if place.compressed else f"{place.uri}/model/"
 
 
-def _pack(source: Path, archive: Path, check: Callable[[], None]) -> None:
-    unfinished = archive.with_name(f".{archive.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            with tarfile.open(
-                fileobj=file,
-                mode="w:gz",
-                compresslevel=_COMPRESSION_LEVEL,
-                format=tarfile.PAX_FORMAT,
-            ) as tar:
-                for path in _walk(source):
-                    check()
-                    _add(tar, source, path, check)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(archive)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _store_packed(
+    source: Path, archive: str, storage: Storage, *, scratch: Path, check: Callable[[], None]
+) -> None:
+    def write(file: IO[bytes]) -> None:
+        with tarfile.open(
+            fileobj=file,
+            mode="w:gz",
+            compresslevel=_COMPRESSION_LEVEL,
+            format=tarfile.PAX_FORMAT,
+        ) as tar:
+            for path in walk(source):
+                check()
+                _add(tar, source, path, check)
+
+    storage.store_file(archive, write, scratch=scratch, check=lambda _: check())
 
 
 def _add(tar: tarfile.TarFile, source: Path, path: Path, check: Callable[[], None]) -> None:
     name = str(path.relative_to(source))
-    inner = _inner_target(source, path) if path.is_symlink() else None
+    inner = inner_target(source, path) if path.is_symlink() else None
     if inner is None:
         entry = tar.gettarinfo(path.resolve(), arcname=name)
         # Stored as the file that it is: its other name may not be in the archive.
@@ -139,72 +121,6 @@ def _add(tar: tarfile.TarFile, source: Path, path: Path, check: Callable[[], Non
             tar.addfile(entry, _Checked(content, check))
     else:
         tar.addfile(entry)
-
-
-def _place(source: Path, target: Path, check: Callable[[], None]) -> None:
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir()
-        for path in _walk(source):
-            check()
-            copy = unfinished / path.relative_to(source)
-            inner = _inner_target(source, path) if path.is_symlink() else None
-            if inner is not None:
-                copy.symlink_to(inner)
-            elif path.is_dir():
-                copy.mkdir()
-            else:
-                _copy(path, copy, check)
-        _sync_directory(unfinished)
-        # A rename replaces no directory that holds something: an earlier attempt's goes first.
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _copy(path: Path, copy: Path, check: Callable[[], None]) -> None:
-    with path.open("rb") as reader, copy.open("wb") as writer:
-        shutil.copyfileobj(_Checked(reader, check), writer, _CHUNK_BYTES)
-        writer.flush()
-        os.fsync(writer.fileno())
-    shutil.copymode(path, copy)
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    """Give what can be stored, parents before children, in the order of names.
-
-    That is: directories, files, links to what is within the root, and links out of it to
-    files, whose content is stored in their place, since a model that refers to this host's
-    other files would be of no use. Sockets, pipes, devices and broken links are left out.
-    """
-    for root, directories, files in os.walk(directory):
-        directories.sort()
-        for name in sorted([*directories, *files]):
-            path = Path(root) / name
-            leads_out = path.is_symlink() and _inner_target(directory, path) is None
-            if path.is_file() or (path.is_dir() and not leads_out):
-                yield path
-
-
-def _inner_target(root: Path, link: Path) -> str | None:
-    """Say where a link within the root leads, relative to it; ``None`` if it leads out."""
-    try:
-        end = link.resolve(strict=True)
-    except (OSError, RuntimeError):
-        return None
-    if not end.is_relative_to(root.resolve()):
-        return None
-    return os.path.relpath(end, link.parent.resolve())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Checked:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from tunesmith.runner.checkpoints import Check, Checkpoints, checkpoint_place
+from tunesmith.runner.checkpoint_tree import Check
+from tunesmith.runner.checkpoints import Checkpoints, checkpoints_at
 from tunesmith.runner.contract import TrialTree
 from tunesmith.runner.locations import Buckets
 from tunesmith.runner.settings import RunnerLimits
@@ -34,14 +35,14 @@ def checkpoint_keeper(
     """
     if not assignment.HasField("checkpoint_config"):
         return None
-    place = checkpoint_place(
+    checkpoints = checkpoints_at(
         assignment.checkpoint_config,
         tree,
         training_job_name=assignment.training_job_name,
         lease_token=assignment.lease_token,
         buckets=buckets,
     )
-    return CheckpointKeeper(Checkpoints(place), threads=threads, limits=limits, tell=tell)
+    return CheckpointKeeper(checkpoints, threads=threads, limits=limits, tell=tell)
 
 
 class CheckpointKeeper:

@@ -23,6 +23,21 @@ from tunesmith.v1 import runner_service_pb2 as pb
 # Linux takes no longer string in an environment: MAX_ARG_STRLEN, 32 pages of 4 KiB.
 _VARIABLE_MAX_BYTES: Final = 128 * 1024 - 1
 
+#: Of AWS's own variables those that hold no secret and lead to none: where AWS is, and how it is
+#: spoken to. All others stay with the runner, so that a new one is no leak.
+_AWS_INHERITED: Final = frozenset(
+    {
+        "AWS_CA_BUNDLE",
+        "AWS_DEFAULT_REGION",
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_REGION",
+        "AWS_RETRY_MODE",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_USE_FIPS_ENDPOINT",
+    }
+)
+
 #: Hyperparameters for the platform, apart from all that begin with ``sagemaker_``.
 _PLATFORM_PARAMETERS: Final = frozenset({"_tuning_objective_metric", "default_user_module_name"})
 
@@ -50,6 +65,9 @@ def trial_environment(
 ) -> TrialEnvironment:
     """Compose a trial's environment: the runner's own, the trial's, and the contract's over both.
 
+    Of the runner's own the credentials for AWS are left out: what it may read and write is not for
+    the programs that it runs.
+
     Args:
         assignment: The trial.
         tree: Where it runs.
@@ -61,7 +79,7 @@ def trial_environment(
         TrialFailure: A value holds a NUL, which no environment can carry, or the trial's script
             cannot be run.
     """
-    variables = {k: v for k, v in inherited.items() if not k.startswith("SM_")}
+    variables = {k: v for k, v in inherited.items() if _is_inherited(k)}
     # Through a pipe Python would hold lines back, and with them metrics, until 8 KiB are full.
     variables["PYTHONUNBUFFERED"] = "1"
     variables.update(assignment.environment)
@@ -77,6 +95,13 @@ def trial_environment(
                 FailureKind.CLIENT, f"the value of {name!r} holds a NUL character: remove it"
             )
     return TrialEnvironment(variables=variables, omitted=tuple(omitted))
+
+
+def _is_inherited(name: str) -> bool:
+    """Tell whether a variable of the runner's is one of its trials' too."""
+    if name.startswith("AWS_"):
+        return name in _AWS_INHERITED or name.startswith("AWS_ENDPOINT_URL")
+    return not name.startswith("SM_")
 
 
 def _is_impossible(name: str, value: str) -> bool:

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tunesmith.runner.contract import typed_hyper_parameters
-from tunesmith.runner.errors import PATH_MISTAKES, FailureKind, TrialFailure
-from tunesmith.runner.locations import Buckets, path_of_uri
+from tunesmith.runner.errors import FailureKind, TrialFailure
+from tunesmith.runner.locations import Buckets
+from tunesmith.runner.storage import storage_of_uri
 
 PROGRAM: Final = "sagemaker_program"
 SUBMIT_DIRECTORY: Final = "sagemaker_submit_directory"
@@ -95,7 +96,7 @@ def unpack_script(
     Args:
         script: The script.
         target: An empty directory.
-        buckets: What stands for buckets here.
+        buckets: This runner's.
         check: Called with the number of bytes that were written since its last call; raises
             to end the work.
 
@@ -104,15 +105,8 @@ def unpack_script(
             or lacks the script.
         OSError: The target cannot be written.
     """
-    archive = path_of_uri(script.source, member=SUBMIT_DIRECTORY, buckets=buckets)
-    try:
-        file = archive.open("rb")
-    except OSError as error:
-        is_mistake = isinstance(error, FileNotFoundError | IsADirectoryError)
-        is_mistake = is_mistake or error.errno in PATH_MISTAKES
-        kind = FailureKind.CLIENT if is_mistake else FailureKind.INTERNAL
-        raise TrialFailure(kind, f"cannot read {script.source}: {error.strerror}") from error
-    with file:
+    storage = storage_of_uri(script.source, member=SUBMIT_DIRECTORY, buckets=buckets)
+    with storage.opened(scratch=target, check=check) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:gz") as tar:
                 _unpack(tar, script.source, target, check)

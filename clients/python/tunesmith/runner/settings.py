@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tunesmith.runner.s3_client import S3Endpoint
+
 _NAME_MAX: Final = 255
 
 
@@ -62,7 +64,8 @@ class RunnerSettings:
         gpus: Which GPUs trials may use, as indices or UUIDs; empty: none. ``None``: those
             in the runner's own ``CUDA_VISIBLE_DEVICES`` if that is set, else all.
         labels: For placement.
-        buckets: Absolute directories that stand for buckets, by name: ``s3://`` URIs lead there.
+        buckets: By a bucket's name the absolute directory that stands for it, or how it is reached
+            over the network; ``*`` for those without an entry. Others are not reached.
         exit_when_orphaned_s: End after this long without a server, once no trial runs; what
             the server has not acknowledged by then is lost. ``None``: wait for ever.
         limits: Bounds, seldom changed.
@@ -74,7 +77,7 @@ class RunnerSettings:
     slots: int
     gpus: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    buckets: Mapping[str, Path] = field(default_factory=dict)
+    buckets: Mapping[str, Path | S3Endpoint] = field(default_factory=dict)
     exit_when_orphaned_s: float | None = None
     limits: RunnerLimits = field(default_factory=RunnerLimits)
 
@@ -90,9 +93,9 @@ class RunnerSettings:
             raise ValueError(f"name has {len(self.name)} characters: 1 to 255 are possible")
         if isinstance(self.server, str) and ":" not in self.server:
             raise ValueError(f"server is {self.server!r}: it should be HOST:PORT")
-        for name, directory in self.buckets.items():
-            if not directory.is_absolute():
-                raise ValueError(f"the bucket {name!r} is {directory}: write an absolute path")
+        for name, place in self.buckets.items():
+            if isinstance(place, Path) and not place.is_absolute():
+                raise ValueError(f"the bucket {name!r} is {place}: write an absolute path")
 
 
 def server_address(server: str | Path) -> str | None:

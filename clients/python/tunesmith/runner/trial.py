@@ -139,10 +139,15 @@ class Trial:
     async def _live(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
         self._report(pb.TRIAL_STAGE_STARTING)
         assignment, tree, host = self._assignment, self._tree, self._host
-        place = artifacts.destination(
-            assignment.output_data_config, assignment.training_job_name, buckets=host.buckets
+        # Of a bucket it is asked whether it is there.
+        place = await host.threads.run(
+            artifacts.destination,
+            assignment.output_data_config,
+            assignment.training_job_name,
+            buckets=host.buckets,
         )
-        self._keeper = checkpoint_keeper(
+        self._keeper = await host.threads.run(
+            checkpoint_keeper,
             assignment,
             tree,
             threads=host.threads,
@@ -215,7 +220,7 @@ class Trial:
             if script is not None:
                 unpack_script(script, self._tree.code, buckets=buckets, check=check)
             for target, source in sources.items():
-                channels.copy_channel(source, target, check=check)
+                source.fetch_tree(target, check=check)
             if keeper is not None:
                 keeper.restore(check=check)
 

@@ -53,6 +53,21 @@ def _unserved_members(request: pb.CreateHyperParameterTuningJobRequest) -> Itera
         if entry is not None and entry.asks(member.value):
             yield _refusal(str(member.path), entry, shown=_shown(member))
     yield from _script_mode(request)
+    yield from _encryption(request)
+
+
+def _encryption(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
+    """Find the keys for output that does not go to a bucket."""
+    definitions = [(_DEFINITION, request.training_job_definition)]
+    definitions += [
+        (f"{_DEFINITIONS}[{index}]", each)
+        for index, each in enumerate(request.training_job_definitions)
+    ]
+    for path, definition in definitions:
+        output = definition.output_data_config
+        if output.kms_key_id and not output.s3_output_path.startswith("s3://"):
+            shown = f" {excerpt(output.kms_key_id)}"
+            yield _refusal(f"{path}.OutputDataConfig.KmsKeyId", _OUTPUT_KEY, shown=shown)
 
 
 def _script_mode(request: pb.CreateHyperParameterTuningJobRequest) -> Iterator[Violation]:
@@ -151,7 +166,7 @@ _MODES = Unserved(
 _URI = Unserved(
     asks=_is_out_of_reach,
     because="web addresses are not reached yet",
-    instead="a file:// URI works, and an s3:// one where a directory stands for the bucket",
+    instead="a file:// URI works, and an s3:// one of a bucket that the site has a directory for or reaches",
 )
 _GANG = Unserved(
     asks=_more_than_one,
@@ -160,6 +175,11 @@ _GANG = Unserved(
 )
 _GANGS = Unserved(asks=_is_set, because="a training job runs on one instance so far")
 _KEYS = Unserved(asks=_is_set, because="nothing is encrypted with named keys yet")
+_OUTPUT_KEY = Unserved(
+    asks=_always,
+    because="files of a host are not encrypted with named keys yet",
+    instead="one works where S3OutputPath leads to a bucket over the network",
+)
 _PLACEMENT = Unserved(asks=_is_set, because="training jobs cannot be sent to chosen runners yet")
 _SPOT = Unserved(asks=_is_set, because="training jobs are not interrupted and resumed yet")
 _HUBS = Unserved(asks=_is_set, because="hubs of models and data sets are not mapped yet")
@@ -254,7 +274,6 @@ UNSERVED: Mapping[str, Unserved] = {
     f"{_DEFINITION}.VpcConfig": Unserved(
         asks=_is_set, because="networks of a site are not mapped yet"
     ),
-    f"{_DEFINITION}.OutputDataConfig.KmsKeyId": _KEYS,
     f"{_DEFINITION}.OutputDataConfig.S3OutputPath": _URI,
     f"{_RESOURCES}.InstanceCount": _GANG,
     f"{_RESOURCES}.VolumeKmsKeyId": _KEYS,
@@ -349,6 +368,7 @@ SERVED: frozenset[str] = frozenset(
         f"{_S3}.ModelAccessConfig",
         f"{_DEFINITION}.OutputDataConfig",
         f"{_DEFINITION}.OutputDataConfig.CompressionType",
+        f"{_DEFINITION}.OutputDataConfig.KmsKeyId",
         _RESOURCES,
         f"{_RESOURCES}.InstanceType",
         f"{_RESOURCES}.VolumeSizeInGB",

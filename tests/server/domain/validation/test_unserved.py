@@ -149,9 +149,6 @@ ASKS: dict[str, Edit] = {
         lambda r: setattr(s3(r).hub_access_config, "hub_content_arn", "a")
     ),
     "TrainingJobDefinition.VpcConfig": lambda r: definition(r).vpc_config.subnets.append("a"),
-    "TrainingJobDefinition.OutputDataConfig.KmsKeyId": lambda r: setattr(
-        definition(r).output_data_config, "kms_key_id", KEY
-    ),
     "TrainingJobDefinition.OutputDataConfig.S3OutputPath": lambda r: setattr(
         definition(r).output_data_config, "s3_output_path", "https://example.org/a"
     ),
@@ -330,6 +327,26 @@ def test_a_request_without_definitions_is_for_callers_that_run_the_trials() -> N
     request.ClearField("training_job_definition")
     request.trial_lease_config.lease_duration_in_seconds = 60
     validate_create(request, site=SITE)
+
+
+def test_a_key_for_what_goes_to_a_bucket_is_served() -> None:
+    request = create_request()
+    output = definition(request).output_data_config
+    output.kms_key_id, output.s3_output_path = KEY, "s3://lab/models"
+    assert check_served(request) == ()
+
+
+def test_a_key_for_what_goes_to_a_directory_is_refused() -> None:
+    request = create_request()
+    output = definition(request).output_data_config
+    output.kms_key_id, output.s3_output_path = KEY, "file:///srv/models"
+    request.training_job_definitions.add().CopyFrom(definition(request))
+    paths = [violation.path for violation in check_served(request)]
+    assert paths == [
+        "TrainingJobDefinition.OutputDataConfig.KmsKeyId",
+        "TrainingJobDefinitions[0].OutputDataConfig.KmsKeyId",
+    ]
+    assert "one works where S3OutputPath leads to a bucket" in check_served(request)[0].message
 
 
 def script_mode(**hyperparameters: str) -> CreateRequest:
