@@ -80,6 +80,11 @@ DELIBERATE_DIFFERENCES = (
     ),
     Deliberate(
         aspect="extra",
+        where=("DescribeHyperParameterTuningJobResponse.SuggestionDevice",),
+        reason="Extension: whether a GPU computes, which is nobody's business at SageMaker.",
+    ),
+    Deliberate(
+        aspect="extra",
         where=("HyperParameterTuningJobCompletionDetails.CompletionCriterion",),
         reason="Extension: what completed a tuning job, which SageMaker leaves to be guessed.",
     ),
