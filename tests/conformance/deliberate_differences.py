@@ -55,7 +55,8 @@ DELIBERATE_DIFFERENCES = (
         aspect="type",
         sagemaker="float",
         ours="double",
-        reason="gRPC callers keep the precision that the trial printed; AWS JSON rounds to float32.",
+        reason="gRPC callers keep the precision that the trial printed; AWS JSON rounds to float32,"
+        " and shows what is beyond as the largest. A target beyond is refused.",
     ),
     Deliberate(
         aspect="finite",
