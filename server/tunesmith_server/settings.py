@@ -159,6 +159,7 @@ class AlgorithmSection(_Section):
     command: Annotated[list[_Text], Field(min_length=1)]
     metric_definitions: list[MetricSection] = []
     environment: dict[Annotated[str, _checked(_variable_fault)], _Text] = {}
+    environment_names: list[Annotated[str, _checked(_variable_fault)]] = []
     hyperparameters: Annotated[list[HyperparameterSection], AfterValidator(_named_once)] = []
 
 
@@ -367,6 +368,7 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
                     for metric in section.metric_definitions
                 ),
                 environment=section.environment,
+                environment_names=tuple(section.environment_names),
                 hyperparameters={each.name: each.read() for each in section.hyperparameters},
             )
             for name, section in file.algorithms.items()

@@ -74,6 +74,7 @@ slots = 3
 [algorithms.mnist]
 command = ["python3", "./train.py", "--out=./x"]
 environment = { OMP_NUM_THREADS = "1" }
+environment_names = ["MODE", "LEARNING_*"]
 metric_definitions = [{ name = "loss", regex = 'loss=(\\S+)' }]
 [[algorithms.mnist.hyperparameters]]
 name = "layers"
@@ -145,6 +146,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     assert algorithm.name == "mnist"
     assert algorithm.command == ("python3", str(config.parent / "train.py"), "--out=./x")
     assert algorithm.environment == {"OMP_NUM_THREADS": "1"}
+    assert algorithm.environment_names == ("MODE", "LEARNING_*")
     assert algorithm.metric_definitions == (MetricDefinition(name="loss", regex=r"loss=(\S+)"),)
     assert algorithm.hyperparameters == {
         "layers": Integer(name="layers", lo=1, hi=9, scaling=Scaling.LOGARITHMIC),

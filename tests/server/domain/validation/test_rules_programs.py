@@ -75,7 +75,62 @@ def test_a_site_can_refuse_command_lines() -> None:
     assert paths(create_request(), "algorithm_is_registered", site) == [
         f"{SPECIFICATION}.ContainerEntrypoint"
     ]
-    assert rule_violations(runs(algorithm="forest"), site) == ()
+    assert rule_violations(with_environment(runs(algorithm="forest")), site) == ()
+
+
+SHARED = replace(SITE, allow_inline_commands=False)
+
+
+def with_environment(request: CreateRequest, *names: str) -> CreateRequest:
+    environment = request.training_job_definition.environment
+    environment.clear()
+    environment.update(dict.fromkeys(names, "../input/data/train"))
+    return request
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "PATH", "LD_PRELOAD", "HOME", "MODE"])
+@pytest.mark.parametrize(
+    "program", [{"algorithm": "forest"}, {"image": "registry.example/forest:1"}]
+)
+def test_where_no_command_lines_are_run_variables_are_the_sites(
+    name: str, program: dict[str, str]
+) -> None:
+    request = with_environment(runs(**program), name)
+    (refusal,) = found(request, "environment_is_the_sites", SHARED)
+    assert refusal.path == f"TrainingJobDefinition.Environment.{name}"
+    assert f'[algorithms.forest] environment_names = ["{name}"]' in refusal.message
+    assert rule_violations(request) == ()
+
+
+def test_variables_that_the_site_lists_are_taken() -> None:
+    forest = replace(SITE.algorithms["forest"], environment_names=("MODE", "LEARNING_*"))
+    site = replace(SHARED, algorithms={"forest": forest})
+    request = with_environment(runs(algorithm="forest"), "MODE", "LEARNING_RATE", "LEARNING_")
+    assert rule_violations(request, site) == ()
+    request = with_environment(runs(algorithm="forest"), "MODE2", "mode", "xLEARNING_", "LEARNING")
+    assert len(paths(request, "environment_is_the_sites", site)) == 4
+    (refusal, *_) = found(request, "environment_is_the_sites", site)
+    assert "it takes MODE, LEARNING_*." in refusal.message
+
+
+def test_each_of_several_definitions_has_its_variables_looked_at() -> None:
+    request = plural_request()
+    for definition in request.training_job_definitions:
+        definition.algorithm_specification.ClearField("container_entrypoint")
+        definition.algorithm_specification.algorithm_name = "forest"
+    request.training_job_definitions[0].environment.clear()
+    assert paths(request, "environment_is_the_sites", SHARED) == [
+        "TrainingJobDefinitions[1].Environment.MODE"
+    ]
+
+
+def test_a_script_that_the_site_lets_in_brings_its_variables() -> None:
+    request = with_environment(runs(image="sklearn:1"), "PYTHONPATH")
+    static = request.training_job_definition.static_hyper_parameters
+    static.update(sagemaker_program="a.py", sagemaker_submit_directory="s3://lab/a.tar.gz")
+    assert rule_violations(request, replace(SHARED, pythons={"sklearn:1": "python"})) == ()
+    (refusal,) = rule_violations(request, SHARED)
+    assert refusal.rule == "algorithm_is_registered"
 
 
 def test_a_command_line_begins_with_a_program() -> None:

@@ -54,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     algorithm.program_is_named_once,
     algorithm.entrypoint_names_a_program,
     algorithm.algorithm_is_registered,
+    algorithm.environment_is_the_sites,
     metrics.objective_metric_is_defined,
     metrics.metric_regexes_compile,
     inputs.channels_have_usable_names,
