@@ -159,6 +159,7 @@ async def run_server(
                     slots=settings.runner_slots,
                     stop_grace_s=settings.stop_grace.total_seconds(),
                     buckets=settings.buckets,
+                    file_roots=settings.site.file_roots,
                     s3=settings.s3,
                 )
                 await running.enter_async_context(_task(runner.run()))

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -107,6 +108,7 @@ class ServerSection(_Section):
     data_dir: _Text | None = None
     runner: bool = True
     allow_inline_commands: bool | None = None
+    file_roots: list[Annotated[str, Field(min_length=1), _checked(_text_fault)]] | None = None
     compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
 
 
@@ -351,7 +353,9 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
         folder: Where relative paths begin.
         is_private: Whether only this host reaches the server.
     """
-    inline = file.server.allow_inline_commands
+    inline, roots = file.server.allow_inline_commands, file.server.file_roots
+    if roots is None and not is_private:
+        roots = []
     own: Mapping[str, InstanceProfile] = {
         name: InstanceProfile(
             vcpus=section.vcpus, memory_bytes=int(section.memory_gib * _GIB), gpus=section.gpus
@@ -386,6 +390,8 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
         instance_types=own,
         # Who may call is not who may run whatever they like here, unless the site says so.
         allow_inline_commands=is_private if inline is None else inline,
+        # Nor who may read and write whatever the runner's user may.
+        file_roots=None if roots is None else tuple(normpath(folder / root) for root in roots),
         max_training_jobs=file.limits.max_training_jobs,
         max_parallel_training_jobs=file.limits.max_parallel_training_jobs,
         quotas=Quotas(

@@ -56,6 +56,7 @@ grpc = "localhost:0"
 data_dir = "data"
 runner = false
 allow_inline_commands = false
+file_roots = ["shared/../data", "/srv/data/"]
 compute_workers = 2
 [account]
 region = "lab-1"
@@ -140,6 +141,7 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     assert settings.compute_workers == 2
     site = settings.site
     assert not site.allow_inline_commands
+    assert site.file_roots == (str(config.parent / "data"), "/srv/data")
     assert (site.max_training_jobs, site.max_parallel_training_jobs) == (100, 8)
     assert site.quotas == Quotas(tuning_jobs=20, parallel_training_jobs=64)
     algorithm = site.algorithms["mnist"]
@@ -492,6 +494,16 @@ def test_command_lines_of_requests_are_off_where_others_may_call(tmp_path: Path)
     assert not load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
     config.write_text(f"[server]\nallow_inline_commands = true\n{KEYS}", encoding="utf-8")
     assert load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
+
+
+def test_paths_of_requests_lead_nowhere_where_others_may_call(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text(KEYS, encoding="utf-8")
+    assert load_settings(config).site.file_roots is None
+    assert load_settings(config, http="192.0.2.1:0").site.file_roots == ()
+    config.write_text(f'[server]\nfile_roots = ["/srv/data"]\n{KEYS}', encoding="utf-8")
+    for http in ("192.0.2.1:0", "127.0.0.1:0"):
+        assert load_settings(config, http=http).site.file_roots == ("/srv/data",)
 
 
 @pytest.mark.parametrize("secret", ['"short"', '"with a space in the midst"', "987", '["listed"]'])

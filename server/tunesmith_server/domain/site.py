@@ -115,6 +115,8 @@ class Site:
         instance_types: Profiles of the site's own; they come before the shipped ones.
         allow_inline_commands: Whether requests may carry command lines of their own, and whatever
             variables they like.
+        file_roots: Absolute directories below which ``file://`` URIs of requests may lead; None:
+            they may lead anywhere.
         max_training_jobs: The most that one tuning job may launch in all.
         max_parallel_training_jobs: The most that one tuning job may have open at a time.
         quotas: The most that all of them may have.
@@ -125,6 +127,7 @@ class Site:
     pythons: Mapping[str, str] = field(default_factory=dict)
     instance_types: Mapping[str, InstanceProfile] = field(default_factory=dict)
     allow_inline_commands: bool = True
+    file_roots: tuple[str, ...] | None = None
     max_training_jobs: int = 10_000
     max_parallel_training_jobs: int = 1_000
     quotas: Quotas = Quotas()

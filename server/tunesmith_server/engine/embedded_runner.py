@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ class EmbeddedRunner:
         slots: Trials at a time; None: the runner decides.
         stop_grace_s: How long a trial may take to stop.
         buckets: Directories that stand for buckets, by name.
+        file_roots: Directories below which ``file://`` URIs may lead; None: anywhere.
         s3: How others are reached over the network, by name; ``*`` for all others.
     """
 
@@ -48,6 +49,7 @@ class EmbeddedRunner:
     slots: int | None
     stop_grace_s: float
     buckets: Mapping[str, Path]
+    file_roots: Sequence[str] | None = None
     s3: Mapping[str, Mapping[str, str]]
 
     async def run(self) -> None:
@@ -79,6 +81,9 @@ class EmbeddedRunner:
             command += ["--slots", str(self.slots)]
         for name, directory in self.buckets.items():
             command += ["--bucket", f"{name}={directory}"]
+        if self.file_roots is not None:
+            each = [word for root in self.file_roots for word in ("--file-root", root)]
+            command += each or ["--no-file-uris"]
         for name, members in self.s3.items():
             said = [f"{member}={value}" for member, value in members.items()]
             command += ["--s3", ",".join([name, *said])]

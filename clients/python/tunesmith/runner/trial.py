@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
@@ -26,6 +27,7 @@ from tunesmith.runner.errors import (
     TrialFailure,
     failure_of_os_error,
 )
+from tunesmith.runner.file_roots import check_file_roots
 from tunesmith.runner.locations import Buckets
 from tunesmith.runner.metrics import MetricPatternError, MetricScanner
 from tunesmith.runner.missing_objective import (
@@ -59,6 +61,7 @@ class TrialHost:
     limits: RunnerLimits
     environment: Mapping[str, str]
     buckets: Buckets
+    file_roots: tuple[Path, ...] | None
     cpu_count: int
     clock: Callable[[], datetime]
 
@@ -139,6 +142,7 @@ class Trial:
     async def _live(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
         self._report(pb.TRIAL_STAGE_STARTING)
         assignment, tree, host = self._assignment, self._tree, self._host
+        await host.threads.run(check_file_roots, assignment, host.file_roots)
         # Of a bucket it is asked whether it is there.
         place = await host.threads.run(
             artifacts.destination,
