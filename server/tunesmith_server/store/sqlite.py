@@ -102,9 +102,13 @@ class SqliteStore:
         """Apply one change of a tuning job."""
         await self._writer.commit(commit)
 
-    async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
+    async def delete_job(
+        self, job_id: int, *, deleted_at: datetime, request_id: str | None = None
+    ) -> bool:
         """Hide a tuning job and free its name."""
-        return await self._writer.apply(lambda db: changes.delete_job(db, job_id, deleted_at))
+        return await self._writer.apply(
+            lambda db: changes.delete_job(db, job_id, deleted_at, request_id)
+        )
 
     async def delete_trial(
         self, name: str, *, deleted_at: datetime, request_id: str | None = None
