@@ -54,7 +54,7 @@ class EmbeddedRunner:
 
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # programs' output is in it
         process: asyncio.subprocess.Process | None = None
         try:
             while True:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -201,6 +202,8 @@ def _connect(
     try:
         lock = DatabaseLock(path)
         resources.callback(lock.release)
+        # Made here, for its user alone; SQLite gives the files beside it the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = connect_writer(path)
         writing = Database(connection, statements)
         resources.callback(writing.close)
