@@ -13,7 +13,7 @@ from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import training_job_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, Violation
-from tunesmith_server.http.aws_json import answer, read_request, refusal
+from tunesmith_server.http.aws_json import answer, read_request
 
 Listing = pb.ListHyperParameterTuningJobsRequest
 Create = pb.CreateHyperParameterTuningJobRequest
@@ -129,11 +129,3 @@ def test_an_answer_is_compact_and_has_numbers_of_32_bits() -> None:
 def test_a_number_that_is_not_finite_is_a_text_so_that_the_answer_stays_json() -> None:
     metric = training_job_pb2.MetricData(value=float("-inf"))
     assert json.loads(answer(metric)) == {"Value": "-Infinity"}
-
-
-def test_a_bug_is_told_by_its_request_id_alone() -> None:
-    body = json.loads(refusal(KeyError("a secret"), request_id="r-1"))
-    assert body == {
-        "__type": "InternalFailure",
-        "message": "Internal failure; request id r-1.",
-    }
