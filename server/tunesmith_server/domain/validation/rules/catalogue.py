@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     inputs.text_has_no_null_character,
     places.file_uris_are_below_the_roots,
     resources.resources_are_given_once,
+    resources.training_jobs_run_28_days_at_most,
     resources.instance_types_are_known,
     resources.instances_are_counted_from_one,
     resources.instance_alternatives_stand_alone,
