@@ -91,6 +91,12 @@ def _locate_key(
         place = buckets.get(ALL_OTHER_BUCKETS)
     if place is None:
         known = f" It has {', '.join(sorted(buckets))}." if buckets else ""
+        if not _BUCKET_NAME.fullmatch(bucket):
+            raise TrialFailure(
+                FailureKind.CLIENT,
+                f"{member} is {uri!r}: {bucket!r} can be the name of no bucket, which has 3 to 63 "
+                f"small letters, digits and inner dots and hyphens.{known}",
+            )
         raise TrialFailure(
             FailureKind.CLIENT,
             f"{member} is {uri!r}: this runner has no directory for the bucket {bucket!r}.{known} "
