@@ -1,7 +1,7 @@
 """How long the surrogate's array work takes, on each backend that this machine has.
 
-Compiled kernels on one core, the same formulas over numpy, and over CuPy on a GPU where there is
-one: a likelihood with its gradient, a posterior's factor, one more point, and predictions. The
+Compiled kernels on one core, the same formulas over numpy and, where there is a GPU, over CuPy, and the GPU's
+kernels: a likelihood with its gradient, a posterior's factor, one more point, and predictions. The
 reference is the compiled kernels at the same n.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/backends.py [--n 100,1000] [--repeats K]
@@ -24,6 +24,8 @@ from tunesmith_core.gp.numba_backend import NumbaBackend
 from tunesmith_core.gp.parameters import Layout, unpack
 from tunesmith_core.gp.posterior import Posterior
 from tunesmith_core.gp.priors import PriorSettings, prior_of
+from tunesmith_core.gpu.backend import GpuBackend
+from tunesmith_core.gpu.cupy_device import CupyDevice
 from tunesmith_core.space.scaling import F64
 
 DIMENSIONS = 10
@@ -42,7 +44,9 @@ def main() -> None:
     for n in map(int, arguments.n.split(",")):
         x, y = observations(n)
         for name, backend in backends():
-            took = [statistics.median(each) for each in measure(backend, x, y, arguments.repeats)]
+            with backend.active():
+                times = measure(backend, x, y, arguments.repeats)
+            took = [statistics.median(each) for each in times]
             print(f"{name:10} {n:6}", *(f"{1e3 * seconds:9.3f} ms" for seconds in took), flush=True)
 
 
@@ -57,6 +61,7 @@ def backends() -> Iterator[tuple[str, Backend]]:
         print(f"no GPU: {type(error).__name__}")
     else:
         yield "cupy", FormulaBackend(cupy)
+        yield "gpu", GpuBackend(CupyDevice())
 
 
 def observations(n: int) -> tuple[F64, F64]:

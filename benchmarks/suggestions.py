@@ -45,8 +45,8 @@ DIMENSIONS: Final = 10
 MOST_RESULTS: Final = 500
 _RESULTS: Final = 200
 _CALLS: Final = 400
-#: A suggestion is ready after this long without a call.
-_READY_S: Final = 0.08
+#: A suggestion is ready after this long without a call, even when the model is fitted for it.
+_READY_S: Final = 0.25
 _BATCH: Final = 40
 _UNDER_WAY: Final = 50
 _CROWD: Final = 1000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith_core.gp.backends import Backend
+from tunesmith_core.devices import Devices
 from tunesmith_core.gp.posterior import Posterior, Predictor
 from tunesmith_core.space.scaling import F64
 from tunesmith_core.surrogate import FitSettings, Surrogate
@@ -21,17 +21,17 @@ class Model:
     Args:
         space: Its coordinates, and what earlier searches found.
         unfinished: Knows which of the search's own results were stopped.
-        backend: Who does the surrogate's array work.
+        devices: Who does the surrogate's array work.
         settings: When and how the surrogate is fitted.
     """
 
     def __init__(
-        self, space: ModelSpace, unfinished: Unfinished, backend: Backend, settings: FitSettings
+        self, space: ModelSpace, unfinished: Unfinished, devices: Devices, settings: FitSettings
     ) -> None:
         self.space = space
         self._unfinished = unfinished
         self.surrogate = Surrogate(
-            space.layout, backend, settings, warp=self._warped, earlier=space.earlier
+            space.layout, devices, settings, warp=self._warped, earlier=space.earlier
         )
 
     def view(self, own: F64, values: F64, growth: int | None) -> View:

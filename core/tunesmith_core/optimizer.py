@@ -11,16 +11,18 @@ point with the largest log expected improvement is looked for (`acquisition`).
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from tunesmith_core.acquisition.maximise import Search, SearchSettings
 from tunesmith_core.designs.quasi_random import QuasiRandomDesign
+from tunesmith_core.devices import Devices
 from tunesmith_core.errors import SpaceExhausted
-from tunesmith_core.gp.backends import Backend
 from tunesmith_core.model import Model, View
 from tunesmith_core.objective import Goal, minimised, slope_of
 from tunesmith_core.randomness import Stream, keyed_generator
@@ -41,6 +43,7 @@ _FAR = 1e100
 _DOUBT = 2.0
 """By so much must the model that believes earlier searches predict better, in ln p of all results."""
 
+_T = TypeVar("_T")
 _Row = tuple[ParameterValue, ...]
 
 
@@ -98,7 +101,7 @@ class Optimizer:
         seed: From 0 to 2**63 - 1.
         goal: Which way the told values are better.
         settings: How; the defaults suit.
-        backend: Who does the surrogate's array work; compiled kernels when absent.
+        devices: Who does the surrogate's array work; compiled kernels on the CPU when absent.
         experience: What earlier searches found, to be learnt from.
 
     Raises:
@@ -113,7 +116,7 @@ class Optimizer:
         seed: int,
         goal: Goal = Goal.MINIMIZE,
         settings: Settings | None = None,
-        backend: Backend | None = None,
+        devices: Devices | None = None,
         experience: Experience | None = None,
     ) -> None:
         self.space, self.seed, self.goal = space, seed, goal
@@ -121,7 +124,8 @@ class Optimizer:
         self._design = QuasiRandomDesign(space, seed)
         self._design_index = 0
         self._model_space = ModelSpace(space, goal, experience)
-        self._backend = backend
+        self._devices = devices or Devices("cpu")
+        self._computed_on = "cpu"
         self._made: list[Model] = []
         self._x: list[F64] = []
         self._values: list[float] = []
@@ -296,15 +300,23 @@ class Optimizer:
         """
         if not (np.isfinite(self._values).any() or (self._has_value and self._model_space.trusts)):
             return Promise(configuration=self._unknown(), log_gain=-math.inf)
-        with on_one_thread():
+
+        def promised() -> Promise:
             ranking = self._promising(growth, best=best, slope=slope)
             configuration = self._first_unknown(ranking.points)
             # Of this one: a point that promises more may be known already.
             point = ranking.space.embedded(to_unit(self.space, [configuration]))
             log_gain = float(ranking.search.scores(point)[0]) - math.log(ranking.slope or 1.0)
-        if self.is_spreading:
-            configuration = self._unknown()
-        return Promise(configuration=configuration, log_gain=log_gain)
+            if self.is_spreading:
+                configuration = self._unknown()
+            return Promise(configuration=configuration, log_gain=log_gain)
+
+        return self._computed(promised)
+
+    @property
+    def computed_on(self) -> str:
+        """Name what computed the latest suggestion: ``cpu``, or ``gpu:0`` and the card's name."""
+        return self._computed_on
 
     @property
     def values(self) -> F64:
@@ -338,9 +350,22 @@ class Optimizer:
 
     def _suggest(self, *, quasi_random: bool, growth: int | None) -> Configuration:
         if quasi_random or self._is_starting or self.is_spreading or not self._has_value:
+            self._computed_on = "cpu"
             return self._unknown()
+        return self._computed(lambda: self._first_unknown(self._promising(growth).points))
+
+    def _computed(self, work: Callable[[], _T]) -> _T:
+        """Do work with the models; again if a GPU fails, as nothing of it is kept."""
+        n = self._model_space.earlier + len(self._x)
         with on_one_thread():
-            return self._first_unknown(self._promising(growth).points)
+            for attempt in itertools.count():
+                try:
+                    with self._devices.active(n):
+                        return work()
+                except Exception as error:
+                    if not self._devices.may_go_on(error, is_first=not attempt):
+                        raise
+        raise AssertionError
 
     @property
     def _is_starting(self) -> bool:
@@ -402,10 +427,12 @@ class Optimizer:
         """Give what the model says that explains this search's own results best."""
         own = np.array(self._x).reshape(len(self._x), self.space.dimensions)
         views = [model.view(own, np.array(self._values), growth) for model in self._models()]
-        if len(views) == 1 or np.isfinite(self._values).sum() < self._settings.initial:
-            return views[0]
-        everything, alone = views
-        return everything if everything.evidence > alone.evidence + _DOUBT else alone
+        chosen = views[0]
+        if len(views) > 1 and np.isfinite(self._values).sum() >= self._settings.initial:
+            everything, alone = views
+            chosen = everything if everything.evidence > alone.evidence + _DOUBT else alone
+        self._computed_on = chosen.posterior.backend.name
+        return chosen
 
     def _models(self) -> list[Model]:
         """Give the model of all that is known and, as that may mislead, the one of this search."""
@@ -413,9 +440,8 @@ class Optimizer:
             spaces = [self._model_space]
             if self._model_space.earlier:
                 spaces.append(ModelSpace(self.space, self.goal, None))
-            backend = self._backend or _compiled_backend()
             fit = self._settings.fit
-            self._made = [Model(space, self._unfinished, backend, fit) for space in spaces]
+            self._made = [Model(space, self._unfinished, self._devices, fit) for space in spaces]
         return self._made
 
     def _unknown(self) -> Configuration:
@@ -426,10 +452,3 @@ class Optimizer:
                 return configuration
             # What was passed over stays so until something known is taken back.
             self._design_index += 1
-
-
-def _compiled_backend() -> Backend:
-    # Imported here: numba takes seconds, and quasi-random suggestions do without.
-    from tunesmith_core.gp.numba_backend import NumbaBackend
-
-    return NumbaBackend()

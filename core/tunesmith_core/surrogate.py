@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith_core.devices import Devices
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.fit import fit
 from tunesmith_core.gp.likelihood import Likelihood
@@ -35,6 +36,8 @@ class FitSettings:
         evaluations: Of the likelihood, at most, in one fit.
         subset: Hyperparameters are fitted to at most so many observations.
         window: The acquisition is searched with at most so many observations.
+        large_subset: The same as ``subset`` where a GPU computes.
+        large_window: The same as ``window`` where a GPU computes.
         prior: What is believed of the hyperparameters.
     """
 
@@ -43,7 +46,17 @@ class FitSettings:
     evaluations: int = 30
     subset: int = 200
     window: int = 160
+    large_subset: int = 10_000
+    large_window: int = 10_000
     prior: PriorSettings = field(default_factory=PriorSettings)
+
+    def subset_on(self, backend: Backend) -> int:
+        """Give how many observations hyperparameters are fitted to at most."""
+        return self.large_subset if backend.is_large_scale else self.subset
+
+    def window_on(self, backend: Backend) -> int:
+        """Give how many observations the acquisition is searched with at most."""
+        return self.large_window if backend.is_large_scale else self.window
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +81,7 @@ class Surrogate:
 
     Args:
         layout: What each coordinate is.
-        backend: Who does the array work.
+        devices: Who does the array work.
         settings: When and how hard to fit.
         warp: Turns values (n,) into what is fitted to.
         earlier: The history begins with so many observations of earlier searches, which are there
@@ -78,13 +91,13 @@ class Surrogate:
     def __init__(
         self,
         layout: Layout,
-        backend: Backend,
+        devices: Devices,
         settings: FitSettings,
         *,
         warp: Callable[[F64], F64] = warped,
         earlier: int = 0,
     ) -> None:
-        self._layout, self._backend, self._settings = layout, backend, settings
+        self._layout, self._devices, self._settings = layout, devices, settings
         self._warp, self._earlier = warp, earlier
         self._prior = prior_of(layout, settings.prior)
         self._model = _Model(theta=self._prior.mean)
@@ -110,14 +123,20 @@ class Surrogate:
         theta, fitted = model.theta, model.fitted
         for length in self._due(fitted, len(x), growth):
             theta, fitted = self._fit(theta, x[:length], values[:length]), length
-        if fitted != model.fitted or model.posterior is None:
+        backend = self._devices.backend(fitted)
+        if (
+            fitted != model.fitted
+            or model.posterior is None
+            or model.posterior.backend is not backend
+        ):
             posterior = Posterior(
-                self._backend,
+                backend,
                 self._layout,
                 unpack(self._layout, theta),
                 x[:fitted],
                 capacity=self._next(fitted, growth or self._settings.growth) + _SPARE,
             )
+            self._devices.note(backend, self)
             model = _Model(theta=theta, fitted=fitted, posterior=posterior, followed=fitted)
             # All at once: an interrupt before this is as if nothing had been called.
             self._model = model
@@ -129,6 +148,10 @@ class Surrogate:
             posterior.append(point)
             model.followed = posterior.n
         return posterior
+
+    def let_go(self) -> None:
+        """Forget the posterior, which takes memory; the next `follow` computes it again, bit for bit."""
+        self._model = _Model(theta=self._model.theta, fitted=self._model.fitted)
 
     def _due(self, fitted: int, n: int, growth: int | None) -> Iterator[int]:
         """Give the lengths, up to ``n``, to which fits are due after that to ``fitted``."""
@@ -158,7 +181,8 @@ class Surrogate:
 
         Cost: n ln n, and ``window``³ flops.
         """
-        window = self._settings.window
+        backend = predictor.posterior.backend
+        window = self._settings.window_on(backend)
         if len(x) <= window:
             return predictor
         hyperparameters = predictor.posterior.hyperparameters
@@ -169,22 +193,24 @@ class Surrogate:
         few = rest[np.linspace(0, len(rest) - 1, window - len(near)).astype(np.intp)]
         chosen = np.sort(np.concatenate([near, few]))
         posterior = Posterior(
-            self._backend, self._layout, hyperparameters, x[chosen], capacity=len(chosen)
+            backend, self._layout, hyperparameters, x[chosen], capacity=len(chosen)
         )
         return posterior.condition(y[chosen], variance=predictor.variance)
 
     def _fit(self, theta: F64, x: F64, values: F64) -> F64:
         """Give the hyperparameters fitted to a history, from ``theta`` on."""
         y = self._warp(values)
-        if len(x) > self._settings.subset:
-            chosen = self._subset(y)
+        backend = self._devices.backend(len(x))
+        subset = self._settings.subset_on(backend)
+        if len(x) > subset:
+            chosen = self._subset(y, subset)
             x, y = x[chosen], y[chosen]
-        likelihood = Likelihood(self._backend, self._layout, self._prior, x, y)
+        likelihood = Likelihood(backend, self._layout, self._prior, x, y)
         return fit(likelihood, [theta], max_evaluations=self._settings.evaluations)
 
-    def _subset(self, y: F64) -> NDArray[np.intp]:
+    def _subset(self, y: F64, subset: int) -> NDArray[np.intp]:
         """Choose the observations to fit to; at least half of them are not of earlier searches."""
-        subset, earlier = self._settings.subset, self._earlier
+        earlier = self._earlier
         if not earlier:
             return telling(y, subset)
         own = np.arange(earlier, len(y))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def main() -> None:
             break
         time.sleep(2)
 
+    if job["HyperParameterTuningJobStatus"] == "Failed":
+        sys.exit(f"{arguments.name} failed: {job['FailureReason']}")
+    if "BestTrainingJob" not in job:
+        sys.exit(f"{arguments.name} has no best training job: none has an objective")
     best = client.describe_training_job(TrainingJobName=job["BestTrainingJob"]["TrainingJobName"])
     print(best["TrainingJobName"], best["FinalMetricDataList"])
     print(best["HyperParameters"])

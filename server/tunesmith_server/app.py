@@ -30,7 +30,7 @@ from tunesmith_server.domain.addresses import Address
 from tunesmith_server.domain.validation import warm_up
 from tunesmith_server.engine.assignments import Assigner
 from tunesmith_server.engine.callers import Callers
-from tunesmith_server.engine.compute import Compute
+from tunesmith_server.engine.compute import Compute, worker_command
 from tunesmith_server.engine.consultations import Consultations
 from tunesmith_server.engine.embedded_runner import EmbeddedRunner
 from tunesmith_server.engine.fan_out import FanOut
@@ -110,7 +110,13 @@ async def run_server(
         )
         leases = Leases(stop_grace=settings.stop_grace)
         fan_out = FanOut()
-        compute = Compute(workers=settings.compute_workers)
+        compute = Compute(
+            workers=settings.compute_workers,
+            command=worker_command(
+                device=settings.compute_device,
+                memory_bytes=settings.compute_memory_bytes // settings.compute_workers,
+            ),
+        )
         jobs = Jobs(
             store=store,
             fleet=fleet,

@@ -90,6 +90,7 @@ def _named_once(sections: list[HyperparameterSection]) -> list[HyperparameterSec
     return sections
 
 
+_DEVICE_FORM: Final = "auto, cpu, gpu or gpu:NUMBER"
 _KEY_FORM: Final = "16 to 128 letters, digits and punctuation marks, without spaces"
 _Text: TypeAlias = Annotated[str, _checked(_text_fault)]
 _Count: TypeAlias = Annotated[int, Field(ge=1, le=_MOST)]
@@ -110,6 +111,8 @@ class ServerSection(_Section):
     allow_inline_commands: bool | None = None
     file_roots: list[Annotated[str, Field(min_length=1), _checked(_text_fault)]] | None = None
     compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
+    compute_device: Annotated[str, _matches(r"auto|cpu|gpu(:\d{1,3})?", _DEVICE_FORM)] = "auto"
+    compute_memory_gib: Annotated[float, Field(gt=0, le=_MOST)] = 4.0
 
 
 class AccessKeySection(_Section):
@@ -218,6 +221,8 @@ class ServerSettings:
         fleet: How patient the server is with runners.
         stop_grace: Between SIGTERM and SIGKILL of a trial.
         compute_workers: How many processes compute suggestions.
+        compute_device: Where: ``auto``, ``cpu``, ``gpu`` or ``gpu:NUMBER``.
+        compute_memory_bytes: The most of a GPU's memory that their arrays take, all of them together.
     """
 
     grpc: str
@@ -233,6 +238,8 @@ class ServerSettings:
     fleet: FleetSettings
     stop_grace: timedelta
     compute_workers: int
+    compute_device: str
+    compute_memory_bytes: int
 
 
 def load_settings(
@@ -286,6 +293,8 @@ def load_settings(
         ),
         stop_grace=timedelta(seconds=file.runners.stop_grace_s),
         compute_workers=file.server.compute_workers,
+        compute_device=file.server.compute_device,
+        compute_memory_bytes=int(file.server.compute_memory_gib * _GIB),
     )
 
 

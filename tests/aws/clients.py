@@ -34,10 +34,17 @@ _QUIET: Final = (
 
 
 def binaries(client: str) -> Path:
-    """Give the folder of a client's programs; skip the test where it could not be made."""
+    """Give the folder of a client's programs.
+
+    Where there is none the test fails if ``MISSING_CLIENTS`` is ``fail``, as ``make test-aws`` has
+    it, since a run that tests nothing must not pass; else it is skipped.
+    """
     folder = ENVIRONMENTS / client
     if not (folder / ".installed").exists():
-        pytest.skip(f"there is no environment for {client}: `make .aws/{client}/.installed`")
+        reason = f"there is no environment for {client}: `make .aws/{client}/.installed`"
+        if os.environ.get("MISSING_CLIENTS") == "fail":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
     return folder / "bin"
 
 

@@ -223,8 +223,21 @@ def test_single_precision_shows_what_sagemaker_shows() -> None:
     metric = training_job_pb2.MetricData(value=0.7124711275100708 + 1e-10)
     assert to_aws(metric, single_precision=True) == {"Value": 0.7124711275100708}
     assert to_aws(metric) == {"Value": metric.value}
-    huge = training_job_pb2.MetricData(value=-1e300)
-    assert to_aws(huge, single_precision=True) == {"Value": "-Infinity"}
+
+
+@pytest.mark.parametrize("value", [1e300, 3.41e38, math.inf])
+def test_single_precision_has_finite_numbers_only(value: float) -> None:
+    largest = (2 - 2**-23) * 2.0**127
+    for sign in (1, -1):
+        metric = training_job_pb2.MetricData(value=sign * value)
+        assert to_aws(metric, single_precision=True) == {"Value": sign * largest}
+
+
+def test_single_precision_leaves_out_what_is_no_number() -> None:
+    emitted = event_pb2.MetricEmitted(value=math.nan, step=3)
+    # Not its type's zero, which it shows where it is unset.
+    assert to_aws(emitted, single_precision=True) == {"Step": 3}
+    assert to_aws(event_pb2.MetricEmitted(), single_precision=True)["Value"] == 0
 
 
 def test_whole_numbers_of_64_bits_are_json_numbers() -> None:

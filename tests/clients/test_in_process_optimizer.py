@@ -443,3 +443,15 @@ def test_trials_may_be_keys_and_be_compared() -> None:
     trials = optimizer.ask(3)
     assert len(set(trials)) == 3
     assert set(optimizer.pending) == set(trials)
+
+
+def test_the_device_is_checked_and_named() -> None:
+    with pytest.raises(
+        ValueError, match="device is 'tpu'; it must be auto, cpu, gpu or gpu:NUMBER"
+    ):
+        tunesmith.Optimizer({"x": tunesmith.uniform(0, 1)}, device="tpu")
+    with pytest.raises(ValueError, match="memory_bytes is -1"):
+        tunesmith.Optimizer({"x": tunesmith.uniform(0, 1)}, device="gpu", device_memory_bytes=-1)
+    optimizer = tunesmith.Optimizer({"x": tunesmith.uniform(0, 1)}, device="gpu:9", seed=1)
+    optimizer.ask()
+    assert optimizer.computed_on == "cpu"

@@ -55,7 +55,8 @@ DELIBERATE_DIFFERENCES = (
         aspect="type",
         sagemaker="float",
         ours="double",
-        reason="gRPC callers keep the precision that the trial printed; AWS JSON rounds to float32.",
+        reason="gRPC callers keep the precision that the trial printed; AWS JSON rounds to float32,"
+        " and shows what is beyond as the largest. A target beyond is refused.",
     ),
     Deliberate(
         aspect="finite",
@@ -77,6 +78,11 @@ DELIBERATE_DIFFERENCES = (
             "DescribeHyperParameterTuningJobResponse.TrialLeaseConfig",
         ),
         reason="Extension: tuning jobs whose trials the caller runs, which SageMaker has not.",
+    ),
+    Deliberate(
+        aspect="extra",
+        where=("DescribeHyperParameterTuningJobResponse.SuggestionDevice",),
+        reason="Extension: whether a GPU computes, which is nobody's business at SageMaker.",
     ),
     Deliberate(
         aspect="extra",

@@ -1,27 +1,15 @@
 """Compiled kernels for the tests that use them, and array backends to run one suite over."""
 
 import importlib
-import importlib.util
-import warnings
 
 import numpy as np
 import pytest
 
+from tests.core.gpu.host_device import COMPILER, HAS_GPU, HostDevice
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.formula_backend import FormulaBackend
+from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.warmup import warm_up
-
-
-def has_gpu() -> bool:
-    """Tell whether CuPy is installed and finds a GPU."""
-    if importlib.util.find_spec("cupy") is None:
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a CUDA that it does not find
-        return bool(importlib.import_module("cupy").is_available())
-
-
-HAS_GPU = has_gpu()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,13 +31,30 @@ def gpu() -> None:
     """Skip where there is no GPU."""
     if not HAS_GPU:
         pytest.skip(
-            "no GPU that CuPy can use: on a machine with an NVIDIA GPU, install cupy-cuda12x or "
-            "cupy-cuda13x, as its driver wants; all tests of the backends then run on it too"
+            "no GPU that CuPy can use: on a machine with an NVIDIA GPU, pip install 'tunesmith[gpu]'; "
+            "all tests of the backends then run on it too"
         )
 
 
-# One test says that the GPU is missing, rather than a skip in each suite.
-@pytest.fixture(params=["numba", "formula", *(["cupy"] if HAS_GPU else [])])
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Skip where no C compiler can run the GPU's kernels."""
+    if not COMPILER:
+        pytest.skip(
+            "no C compiler: install one, or name it in CC; the GPU's kernels then run on the CPU too"
+        )
+
+
+# One test says that the GPU is missing, and one that the compiler is, rather than a skip in each suite.
+BACKENDS = [
+    "numba",
+    "formula",
+    *(["kernels-as-c"] if COMPILER else []),
+    *(["gpu", "cupy"] if HAS_GPU else []),
+]
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, warm: None) -> Backend:
     """Give each way of doing the array work that this machine has."""
     del warm
@@ -65,5 +70,11 @@ def backend_named(name: str) -> Backend:
             return NumbaBackend()
         case "formula":
             return FormulaBackend(np)
+        case "kernels-as-c":
+            return GpuBackend(HostDevice())
+        case "gpu":
+            from tunesmith_core.gpu.cupy_device import CupyDevice
+
+            return GpuBackend(CupyDevice())
         case _:
             return FormulaBackend(importlib.import_module(name))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tunesmith_core import surrogate
+from tunesmith_core.devices import OneBackend
 from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.gp.formula_backend import FormulaBackend
 from tunesmith_core.gp.posterior import Posterior
@@ -225,7 +226,7 @@ def test_both_backends_follow_the_same_way() -> None:
         return (math.log10(float(configuration["rate"])) + 3) ** 2
 
     kernels = run(Optimizer(space, seed=4), objective, 14)
-    formulas = run(Optimizer(space, seed=4, backend=FormulaBackend(np)), objective, 14)
+    formulas = run(Optimizer(space, seed=4, devices=OneBackend(FormulaBackend(np))), objective, 14)
     # Rounding differs, and grows through the fits; the way is the same.
     np.testing.assert_allclose(to_unit(space, kernels), to_unit(space, formulas), atol=1e-3)
 

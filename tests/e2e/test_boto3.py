@@ -39,6 +39,7 @@ def site(folder: Path) -> Iterator[ServerProcess]:
     text = SITE.format(command=json.dumps([*PYTHON, "./train.py"]))
     text += f"\n[algorithms.endless]\ncommand = {json.dumps([*PYTHON, './endless.py'])}\n"
     text += 'metric_definitions = [{ name = "objective", regex = "objective=(.*?);" }]\n'
+    text += "\n[algorithms.digits]\ncommand = ['false']\n"
     config.write_text(text, encoding="utf-8")
     server = ServerProcess(folder / "data", config=config)
     try:
@@ -395,22 +396,35 @@ def test_a_script_needs_nothing_but_an_environment_variable(
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
 
 
-def test_the_example_runs_as_it_is(tmp_path: Path) -> None:
-    train = ROOT / "examples" / "digits" / "train.py"
-    config = tmp_path / "tunesmith.toml"
-    command = json.dumps([sys.executable, str(train)])
-    config.write_text(f"[algorithms.digits]\ncommand = {command}\n", encoding="utf-8")
-    with contextlib.closing(ServerProcess(tmp_path / "data", config=config)) as server:
-        done = subprocess.run(
-            [sys.executable, "examples/boto3/tune.py", "--training-jobs", "2"],
-            env={**os.environ, **environment(server.start())},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+def run_example(server: ServerProcess, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "examples/boto3/tune.py", *words],
+        env={**os.environ, **environment(server)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_the_example_runs_as_it_is_though_no_environment_is_activated(tmp_path: Path) -> None:
+    # On this path is no Python that has scikit-learn: the trials get the server's own.
+    not_activated = {"PATH": os.defpath, "VIRTUAL_ENV": "", "CONDA_PREFIX": ""}
+    config = ROOT / "examples" / "digits" / "tunesmith.toml"
+    server = ServerProcess(tmp_path / "data", config=config, environment=not_activated)
+    with contextlib.closing(server):
+        done = run_example(server.start(), "--training-jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "Completed: 2 completed" in done.stdout
     assert "validation:accuracy" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("/output/model.tar.gz")
+
+
+def test_the_example_says_why_its_tuning_job_failed(site: ServerProcess, client: Any) -> None:
+    done = run_example(site, "--training-jobs", "1", "--name", "fails")
+    assert done.returncode == 1
+    reason = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="fails")[
+        "FailureReason"
+    ]
+    assert done.stderr == f"fails failed: {reason}\n"

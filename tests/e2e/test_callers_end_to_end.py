@@ -168,8 +168,10 @@ def test_a_loop_in_python_with_workers(
 ) -> None:
     _, client = served
     job = client.create(request("loop", strategy=strategy, jobs=12))
+    devices: set[str] = set()
 
     def run(trial: tunesmith.JobTrial) -> None:
+        devices.add(job.describe().suggestion_device)
         rate = trial.parameters["rate"]
         assert isinstance(rate, float)
         for epoch in range(3):
@@ -187,6 +189,7 @@ def test_a_loop_in_python_with_workers(
     assert described.objective_status_counters.failed > 0
     best = described.best_training_job
     assert best.tuned_hyper_parameters["kind"] == "tree"
+    assert devices == {"cpu" if strategy == "Bayesian" else ""}
 
 
 def test_more_workers_than_places_do_not_ask_without_end(

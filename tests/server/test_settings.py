@@ -43,6 +43,8 @@ def test_with_no_file_everything_has_a_default() -> None:
     assert settings.fleet == FleetSettings()
     assert settings.stop_grace == timedelta(seconds=120)
     assert settings.compute_workers == 1
+    assert settings.compute_device == "auto"
+    assert settings.compute_memory_bytes == 4 * 2**30
 
 
 def test_an_empty_file_says_no_more_than_none(config: Path) -> None:
@@ -58,6 +60,8 @@ runner = false
 allow_inline_commands = false
 file_roots = ["shared/../data", "/srv/data/"]
 compute_workers = 2
+compute_device = "gpu:1"
+compute_memory_gib = 1.5
 [account]
 region = "lab-1"
 account_id = "123456789012"
@@ -139,6 +143,8 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     )
     assert settings.stop_grace == timedelta()
     assert settings.compute_workers == 2
+    assert settings.compute_device == "gpu:1"
+    assert settings.compute_memory_bytes == 3 * 2**29
     site = settings.site
     assert not site.allow_inline_commands
     assert site.file_roots == (str(config.parent / "data"), "/srv/data")
@@ -215,6 +221,8 @@ WRONG = {
     "[server]\ngrpc = 7070": "server.grpc is 7070; write a text, in quotes",
     "[server]\ndata_dir = true": "server.data_dir is true; write a text, in quotes",
     "[server]\ncompute_workers = 0": "server.compute_workers is 0; write a number from 1",
+    '[server]\ncompute_device = "cuda"': 'server.compute_device is "cuda"; write auto, cpu, gpu or gpu:NUMBER',
+    "[server]\ncompute_memory_gib = 0": "server.compute_memory_gib is 0; write a number above 0",
     "[server]\ncompute_workers = 257": "server.compute_workers is 257; write a number up to 256",
     '[server]\ndata_dir = "a\\u0000"': (
         'server.data_dir is "a\\u0000"; leave out U+0000, which no program or path can be given'

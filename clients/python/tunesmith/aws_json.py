@@ -7,8 +7,11 @@ do it: SageMaker spells enum values its own way, sends times as epoch seconds an
 It checks shape: names, JSON types, enum values, and what a message could not carry. Bounds,
 patterns and rules across members are the server's. Text is ``aws_json_text``'s.
 
-Sources: SageMaker's service model in botocore 1.44.5; Smithy's AWS JSON 1.1 protocol for
-non-finite numbers, which are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+Numbers that are not finite are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, as in
+Smithy's AWS JSON 1.1 protocol. AWS's Python clients pass these on as text, which no program of
+their users expects, so that answers with numbers of 32 bits have none of them.
+
+Sources: SageMaker's service model in botocore 1.44.5; Smithy's AWS JSON 1.1 protocol.
 """
 
 from __future__ import annotations
@@ -80,13 +83,19 @@ _ALWAYS_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "MetricEmitted": ("Value", "Step"),
 }
 
+# Items of lists that say nothing without this number: a list of 32 bits' numbers leaves out those
+# in which it is NaN.
+_SAYS_NOTHING_WITHOUT: Final[Mapping[str, str]] = {"MetricData": "Value"}
+
 
 def to_aws(message: Message, *, single_precision: bool = False) -> JsonObject:
     """Give a message in SageMaker's JSON; what is absent has no key.
 
     Args:
         message: Of any type without ``bytes`` members.
-        single_precision: Round numbers to 32 bits, as SageMaker itself shows them.
+        single_precision: Round numbers to 32 bits, as SageMaker itself shows them. All are finite
+            then: the largest of 32 bits stands for what is beyond, and a NaN, or a metric whose
+            value is one, is absent.
     """
     return _writing_plan(message.DESCRIPTOR, single_precision).write(message)
 
@@ -158,14 +167,18 @@ class _WritingPlan:
 
     def write(self, message: Message) -> JsonObject:
         shown: JsonObject = {}
+        # What has no form in JSON, and must not be shown as its type's zero instead.
+        formless: list[str] = []
         members = self.members
         for field, value in message.ListFields():
             name, render = members[field.number]
             rendered = render(value)
-            if rendered is not None:
+            if rendered is None:
+                formless.append(name)
+            else:
                 shown[name] = rendered
         for name, blank in self.always:
-            if name not in shown:
+            if name not in shown and name not in formless:
                 shown[name] = blank()
         return shown
 
@@ -202,9 +215,12 @@ def _renderer(field: FieldDescriptor, *, single_precision: bool) -> Render:
         render = _single_renderer(entry_value, single_precision=single_precision)
         return lambda entries: {key: render(entries[key]) for key in sorted(entries)}
     render = _single_renderer(field, single_precision=single_precision)
-    if is_repeated(field):
-        return lambda items: [render(item) for item in items]
-    return render
+    if not is_repeated(field):
+        return render
+    needed = _SAYS_NOTHING_WITHOUT.get(field.message_type.name) if field.message_type else None
+    if single_precision and needed is not None:
+        return lambda items: [shown for item in items if needed in (shown := render(item))] or None
+    return lambda items: [render(item) for item in items]
 
 
 def _single_renderer(field: FieldDescriptor, *, single_precision: bool) -> Render:

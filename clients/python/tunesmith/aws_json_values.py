@@ -40,6 +40,8 @@ _INTEGERS: Final = {
 }
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOATS: Final = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
+#: The largest finite number of 32 bits, of IEEE 754's binary32.
+_LARGEST_SINGLE: Final = float.fromhex("0x1.fffffep127")
 # The years 1 to 9999, which is what a Timestamp may hold.
 _SECONDS: Final = (-62_135_596_800, 253_402_300_799)
 
@@ -359,12 +361,13 @@ def _number(value: float) -> float | str:
     return next(name for name, number in _NON_FINITE.items() if str(number) == str(value))
 
 
-def _single_precision(value: float) -> float | str:
-    try:
-        (rounded,) = struct.unpack("f", struct.pack("f", value))
-    except OverflowError:
-        rounded = math.copysign(math.inf, value)
-    return _number(rounded)
+def _single_precision(value: float) -> float | None:
+    """Round to 32 bits: what is beyond them is the largest number they hold, and NaN is none."""
+    if math.isnan(value):
+        return None
+    bounded = max(-_LARGEST_SINGLE, min(value, _LARGEST_SINGLE))
+    (rounded,) = struct.unpack("f", struct.pack("f", bounded))
+    return float(rounded)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

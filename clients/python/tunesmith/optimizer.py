@@ -23,6 +23,7 @@ from tunesmith.errors import InvalidState
 from tunesmith.space import Space, read_space
 from tunesmith_core import optimizer as core
 from tunesmith_core import warmup
+from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
 from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.randomness import MAX_SEED, check_seed
@@ -83,20 +84,39 @@ class Optimizer:
         space: Ranges by name, SageMaker's ParameterRanges as a dict, or the core's SearchSpace.
         goal: Whether small or large values are better.
         seed: From 0 to 2**63 - 1; absent: drawn, and kept in ``seed``.
+        device: Where the model is computed. ``auto``: on the GPU when it has many observations and there is one
+            that can be used, with ``pip install 'tunesmith[gpu]'``. ``cpu``: never there. ``gpu`` or
+            ``gpu:1``: on the first GPU or the second one. When a GPU fails, the CPU goes on.
+        device_memory_bytes: The most of the GPU's memory that models may take, those of all optimisers
+            of this process with this number; absent: 4 GiB.
 
     Raises:
         SpaceError: The space breaks a rule.
-        ValueError: The goal or the seed is none.
+        ValueError: The goal, the seed, the device or its memory is none.
     """
 
-    def __init__(self, space: Space, goal: str = "minimize", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        goal: str = "minimize",
+        seed: int | None = None,
+        *,
+        device: str = "auto",
+        device_memory_bytes: int | None = None,
+    ) -> None:
         if goal not in list(Goal):
             raise ValueError(f"the goal is {goal!r}; it must be one of {', '.join(Goal)}")
         self.goal = str(goal)
         self.seed = secrets.randbelow(MAX_SEED + 1) if seed is None else whole("seed", seed)
         check_seed(self.seed)
         self._space = read_space(space)
-        self._core = core.Optimizer(self._space.core, seed=self.seed, goal=Goal(goal))
+        memory_bytes = DEFAULT_MEMORY_BYTES if device_memory_bytes is None else device_memory_bytes
+        self._core = core.Optimizer(
+            self._space.core,
+            seed=self.seed,
+            goal=Goal(goal),
+            devices=Devices(device, memory_bytes=memory_bytes),
+        )
         self._lock = threading.Lock()
         self._records: list[_Record] = []
         self._pending: dict[_Row, _Record] = {}
@@ -111,6 +131,12 @@ class Optimizer:
             f"Optimizer({len(self._records)} trials, {len(self._pending)} pending, best {best}, "
             f"goal={self.goal!r}, seed={self.seed})"
         )
+
+    @property
+    def computed_on(self) -> str:
+        """Name what computed the latest suggestion: ``cpu``, or ``gpu:0`` and the card's name."""
+        with self._lock:
+            return self._core.computed_on
 
     @property
     def trials(self) -> list[Trial]:

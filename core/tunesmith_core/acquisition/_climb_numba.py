@@ -8,6 +8,16 @@ import math
 
 import numpy as np
 
+from tunesmith_core.acquisition.climb import (
+    ARMIJO,
+    FIRST_STEP,
+    LONGEST_STEP,
+    QUIET_STEPS,
+    SHORTER,
+    SHORTEST,
+    TIMID,
+    TINY,
+)
 from tunesmith_core.acquisition.log_ei import LEVELS, LOG_SQRT_2PI, TAIL
 from tunesmith_core.gp._covariance_numba import exp_negative
 from tunesmith_core.gp.covariance import CONSTANT
@@ -17,12 +27,6 @@ from tunesmith_core.jit import kernel, reassociating_kernel
 from tunesmith_core.space.scaling import F64
 
 _SQRT_HALF = math.sqrt(0.5)
-_TINY = 1e-12
-_ARMIJO = 1e-4  # a step must gain this share of what the gradient promises
-_FIRST_STEP, _LONGEST_STEP, _SHORTEST = 0.1, 0.3, 1e-4  # the last one is a share of a step
-_SHORTER = 0.3
-_TIMID = 0.01
-_QUIET_STEPS = 2
 
 
 @kernel
@@ -169,7 +173,7 @@ def forget(h: F64, gradient: F64, length: float) -> None:
     square = 0.0
     for value in gradient:
         square += value * value
-    scale = length / max(math.sqrt(square), _TINY)
+    scale = length / max(math.sqrt(square), TINY)
     for i in range(len(gradient)):
         for j in range(len(gradient)):
             h[i, j] = scale if i == j else 0.0
@@ -196,7 +200,7 @@ def learn(h: F64, here: F64, there: F64, gradient: F64, fresh: F64, work: F64) -
     curvature = 0.0
     for j in range(d):
         curvature += (there[j] - here[j]) * (gradient[j] - fresh[j])
-    if not curvature > _TINY:
+    if not curvature > TINY:
         return
     quadratic = 0.0
     for i in range(d):
@@ -238,7 +242,7 @@ def direct(h: F64, here: F64, gradient: F64, direction: F64) -> float:
     if longest > 0.0 and not rise > 0.0:
         longest = 0.0
         for i in range(d):
-            direction[i] = _TIMID * gradient[i]
+            direction[i] = TIMID * gradient[i]
             longest = max(longest, abs(direction[i]))
     return longest
 
@@ -300,13 +304,13 @@ def climb(
             observed,
             gradient,
         )
-        forget(h, gradient, _FIRST_STEP)
+        forget(h, gradient, FIRST_STEP)
         step, quiet, ignorant = 1.0, 0, True
         for _ in range(rounds):
             longest = direct(h, here, gradient, direction)
             if longest == 0.0:
                 break
-            shrunk = step * min(1.0, _LONGEST_STEP / longest)
+            shrunk = step * min(1.0, LONGEST_STEP / longest)
             expected = 0.0
             for j in range(d):
                 there[j] = min(max(here[j] + shrunk * direction[j], 0.0), 1.0)
@@ -326,13 +330,13 @@ def climb(
                 fresh,
             )
             gain = reached - value
-            if not (gain > 0.0 and gain >= _ARMIJO * expected):
-                step *= _SHORTER
-                if step < _SHORTEST:
+            if not (gain > 0.0 and gain >= ARMIJO * expected):
+                step *= SHORTER
+                if step < SHORTEST:
                     if ignorant:
                         break
                     # What was learned of the curvature misleads.
-                    forget(h, gradient, _FIRST_STEP * _SHORTER)
+                    forget(h, gradient, FIRST_STEP * SHORTER)
                     step, ignorant = 1.0, True
                 continue
             learn(h, here, there, gradient, fresh, work)
@@ -340,6 +344,6 @@ def climb(
             gradient[:] = fresh
             value, step, ignorant = reached, 1.0, False
             quiet = quiet + 1 if gain < tolerance else 0
-            if quiet == _QUIET_STEPS:
+            if quiet == QUIET_STEPS:
                 break
         x[start] = here

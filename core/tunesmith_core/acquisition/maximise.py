@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunesmith_core.acquisition.candidates import candidates
+from tunesmith_core.acquisition.climb import climb_in_step, log_aei_with_slopes
 from tunesmith_core.acquisition.lattice import Lattice
+from tunesmith_core.acquisition.log_ei import log_ei, log_news
 from tunesmith_core.gp.posterior import Predictor
 from tunesmith_core.space.scaling import F64
 
@@ -32,9 +34,7 @@ class Search:
     def __init__(
         self, predictor: Predictor, lattice: Lattice, best: float, settings: SearchSettings
     ) -> None:
-        from tunesmith_core.acquisition import _climb_numba as kernels
-
-        self._kernels = kernels
+        self._in_step = predictor.posterior.backend.climbs_in_step
         self._predictor, self._lattice = predictor, lattice
         self._best, self._settings = best, settings
         self._noise = predictor.variance * predictor.posterior.noise
@@ -44,7 +44,6 @@ class Search:
 
     @functools.cached_property
     def _arrays(self) -> tuple[F64, F64, F64, F64]:
-        # n² numbers, copied from the device only where somebody climbs.
         return self._predictor.host_arrays()
 
     def scores(self, x: F64) -> F64:
@@ -53,8 +52,13 @@ class Search:
         Cost: a prediction, n²m + 3nmd flops.
         """
         mean, deviation = self._predictor.predict(x)
+        if self._in_step:
+            news, _ = log_news(deviation * deviation, self._noise)
+            return log_ei(mean, deviation, self._best) + news
+        from tunesmith_core.acquisition import _climb_numba as kernels
+
         out = np.empty(len(x))
-        self._kernels.scores(mean, deviation, self._best, self._noise, out)
+        kernels.scores(mean, deviation, self._best, self._noise, out)
         return out
 
     def ranked(self, rng: np.random.Generator, incumbents: F64) -> F64:
@@ -96,10 +100,25 @@ class Search:
     def _climbed(self, starts: F64) -> F64:
         if not self._lattice.smooth.any():
             return starts
-        x = np.ascontiguousarray(starts)
+        climb = self._climb_in_step if self._in_step else self._climb_alone
+        return self._lattice.snap(climb(np.ascontiguousarray(starts)))
+
+    def _climb_in_step(self, x: F64) -> F64:
+        def score(points: F64) -> tuple[F64, F64]:
+            value, gradient = log_aei_with_slopes(
+                self._predictor, points, best=self._best, noise=self._noise
+            )
+            return value, gradient * self._movable
+
+        settings = self._settings
+        return climb_in_step(score, x, rounds=settings.rounds, tolerance=settings.tolerance)
+
+    def _climb_alone(self, x: F64) -> F64:
+        from tunesmith_core.acquisition import _climb_numba as kernels
+
         u, mismatch, inverse, alpha = self._arrays
         settings = self._settings
-        self._kernels.climb(
+        kernels.climb(
             x,
             self._movable,
             self._exponents,
@@ -113,7 +132,7 @@ class Search:
             settings.rounds,
             settings.tolerance,
         )
-        return self._lattice.snap(x)
+        return x
 
     @staticmethod
     def _sorted(points: F64, score: F64) -> tuple[F64, F64]:

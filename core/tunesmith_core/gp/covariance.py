@@ -28,12 +28,9 @@ def squared_distances(xp: ModuleType, u: F64, z: F64, mismatch: F64) -> F64:
 
     Cost: 3nmd flops.
     """
-    out: F64 = xp.zeros((u.shape[1], z.shape[1]))
+    out: F64 = xp.zeros((u.shape[1], z.shape[1]), dtype=xp.float64)
     for j in range(u.shape[0]):
-        if float(mismatch[j]) > 0:
-            out += mismatch[j] * (u[j][:, None] != z[j][None, :])
-        else:
-            out += (u[j][:, None] - z[j][None, :]) ** 2
+        out = out + _added(xp, u[j, :, None], z[j, None, :], float(mismatch[j]))
     return out
 
 
@@ -57,18 +54,64 @@ def matern52_slope(xp: ModuleType, r2: F64) -> F64:
     return slope
 
 
+def weights(xp: ModuleType, precision: F64, alpha: F64, scale: float) -> F64:
+    """Compute W of `likelihood` from the inverse covariance (n, n) and alpha (n,): (n, n).
+
+    Cost: 3n² flops.
+    """
+    del xp  # arithmetic alone
+    w: F64 = scale * (alpha[:, None] * alpha[None, :]) - precision
+    return w
+
+
 def pull(xp: ModuleType, u: F64, mismatch: F64, q: F64) -> tuple[F64, F64]:
-    """Sum up what the likelihood's gradient needs of the pairs: spread (d,) and moment (d, n).
+    """Sum up weighted differences over all pairs: spread (d,) and moment (d, n).
+
+    Args:
+        xp: The array module.
+        u: (d, n) scaled points.
+        mismatch: (d,) as in `squared_distances`.
+        q: (n, n) weights, symmetric.
 
     Cost: 4n²d flops, and d arrays of n² numbers one after the other.
     """
-    spread = xp.empty(u.shape[0])
-    moment = xp.zeros(u.shape)
-    for j in range(u.shape[0]):
-        if float(mismatch[j]) > 0:
-            spread[j] = mismatch[j] * (q * (u[j][:, None] != u[j][None, :])).sum()
-        else:
-            difference = u[j][:, None] - u[j][None, :]
-            moment[j] = (q * difference).sum(axis=1)
-            spread[j] = (q * difference * difference).sum()
-    return spread, moment
+    spread, moment = [], []
+    for line, penalty in zip((u[j, :] for j in range(u.shape[0])), mismatch, strict=True):
+        here, there = line[:, None], line[None, :]
+        spread.append(xp.sum(q * _added(xp, here, there, float(penalty))))
+        moment.append(
+            xp.zeros(line.shape, dtype=xp.float64)
+            if penalty > 0
+            else xp.sum(q * (here - there), axis=1)
+        )
+    return xp.stack(spread), xp.stack(moment)
+
+
+def candidate_sums(
+    xp: ModuleType, u: F64, z: F64, of_mean: F64, of_variance: F64
+) -> tuple[F64, F64]:
+    """Sum up weighted differences of points z (d, m) from the observed ones u (d, n): (d, m), twice.
+
+    Args:
+        xp: The array module.
+        u: (d, n) scaled observed points.
+        z: (d, m) scaled points.
+        of_mean: (n, m) the first weights.
+        of_variance: (n, m) the second ones.
+
+    Cost: 4nmd flops.
+    """
+    by_mean: F64 = z * xp.sum(of_mean, axis=0) - u @ of_mean
+    by_variance: F64 = z * xp.sum(of_variance, axis=0) - u @ of_variance
+    return by_mean, by_variance
+
+
+def _added(xp: ModuleType, here: F64, there: F64, penalty: float) -> F64:
+    """Give what one coordinate adds to the squared distances of (n, 1) and (1, m): (n, m)."""
+    added: F64
+    if penalty > 0:
+        added = xp.where(here != there, penalty * xp.ones((1, 1), dtype=xp.float64), 0.0)
+    else:
+        difference = here - there
+        added = difference * difference
+    return added

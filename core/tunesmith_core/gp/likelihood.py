@@ -58,30 +58,28 @@ class Likelihood:
         warped = warp_with_slopes(self.x, values.a, values.b)
         u = scaled(layout, self.x, warped.w, values)
         mismatch = mismatches(layout, values)
-        c, slope = self.backend.correlations_and_slopes(xp.asarray(u), xp.asarray(u), mismatch)
+        placed = xp.asarray(u)
+        c, slope = self.backend.covariance(placed, mismatch, values.noise)
         n = len(self.y)
-        c[xp.arange(n), xp.arange(n)] += values.noise
         inverted = self.backend.precision(c)
         if inverted is None:
             return INFEASIBLE, np.zeros(layout.size)
-        w, log_det = inverted
+        precision, log_det = inverted
         y = xp.asarray(self.y)
-        alpha = w @ y
+        alpha = precision @ y
         rate = VARIANCE_RATE + 0.5 * float(y @ alpha)
         shape = 0.5 * n + VARIANCE_SHAPE
-        w *= -1.0
-        w += (shape / rate) * xp.multiply.outer(alpha, alpha)
-        noise_pull = float(xp.trace(w))
-        w *= slope
-        spread, moment = self.backend.pull(xp.asarray(u), mismatch, w)
+        sums = self.backend.pair_sums(
+            placed, mismatch, precision, slope, alpha=alpha, scale=shape / rate
+        )
         gradient = np.empty(layout.size)
         d, k = layout.dimensions, len(layout.warped)
-        gradient[:d] = -host(xp, spread)
+        gradient[:d] = -host(xp, sums.spread)
         # moment sums over one end of each pair; the other end doubles it.
-        pulled = 2.0 * host(xp, moment)[layout.warped] / values.ls[layout.warped, None]
+        pulled = 2.0 * host(xp, sums.moment)[layout.warped] / values.ls[layout.warped, None]
         gradient[d : d + k] = (pulled * warped.by_log_a.T[layout.warped]).sum(axis=1)
         gradient[d + k : d + 2 * k] = (pulled * warped.by_log_b.T[layout.warped]).sum(axis=1)
-        gradient[-1] = 0.5 * values.noise * noise_pull
+        gradient[-1] = 0.5 * values.noise * sums.trace
         prior, prior_gradient = self.prior.log_density(theta)
         value = 0.5 * log_det + shape * np.log(rate) - prior
         return float(value), -(gradient + prior_gradient)

@@ -97,10 +97,10 @@ class Posterior:
         if n:
             u = self.backend.xp.ascontiguousarray(self.u[:, :n])
             k = self.backend.correlations(u, z, self.mismatch)[:, 0]
-            row = inverse[:n, :n] @ k
+            row = self.backend.product(inverse[:n, :n], k)
             pivot2 = PRIOR_VARIANCE + self.noise - float(row @ row)
             pivot = max(pivot2, self.noise * 0.5, SMALLEST_VARIANCE) ** 0.5
-            inverse[n, :n] = -(row @ inverse[:n, :n]) / pivot
+            inverse[n, :n] = -self.backend.product(row, inverse[:n, :n]) / pivot
         else:
             pivot = (PRIOR_VARIANCE + self.noise) ** 0.5
         inverse[n, n] = 1.0 / pivot
@@ -170,7 +170,7 @@ class Predictor:
         k = self._backend.correlations(self._u, xp.asarray(p.scaled(x)), p.mismatch)
         mean = host(xp, self._alpha @ k)
         v = self._backend.triangular_product(self._inverse, k)
-        spread = PRIOR_VARIANCE - host(xp, xp.einsum("ij,ij->j", v, v))
+        spread = PRIOR_VARIANCE - host(xp, self._backend.column_squares(v))
         return mean, np.sqrt(self.variance * np.maximum(spread, SMALLEST_VARIANCE))
 
     def host_arrays(self) -> tuple[F64, F64, F64, F64]:
@@ -200,7 +200,7 @@ class Predictor:
         Source: Rasmussen & Williams (2006), eq. 5.10-5.12. Cost: 2n² flops.
         """
         xp = self._backend.xp
-        precision = host(xp, xp.einsum("ij,ij->j", self._inverse, self._inverse))
+        precision = host(xp, self._backend.column_squares(self._inverse))
         error = host(xp, self._alpha) / precision
         variance = self.variance / precision
         return -0.5 * (np.log(2.0 * np.pi * variance) + error * error / variance)
@@ -228,17 +228,20 @@ class Predictor:
         xp = self._backend.xp
         warped = warp_with_slopes(x, values.a, values.b)
         z = xp.asarray(scaled(p.layout, x, warped.w, values))
-        k, slope = self._backend.correlations_and_slopes(self._u, z, p.mismatch)
-        v = self._inverse @ k
+        backend = self._backend
+        k = backend.correlations(self._u, z, p.mismatch)
         mean = host(xp, self._alpha @ k)
-        spread = np.maximum(
-            PRIOR_VARIANCE - host(xp, xp.einsum("ij,ij->j", v, v)), SMALLEST_VARIANCE
-        )
+        v = backend.triangular_product(self._inverse, k)
+        spread = np.maximum(PRIOR_VARIANCE - host(xp, backend.column_squares(v)), SMALLEST_VARIANCE)
         deviation = np.sqrt(self.variance * spread)
-        pulled = self._alpha[:, None] * slope
-        by_mean = host(xp, 2.0 * (z * pulled.sum(axis=0) - self._u @ pulled)).T
-        pulled = (self._inverse.T @ v) * slope
-        by_variance = host(xp, -4.0 * (z * pulled.sum(axis=0) - self._u @ pulled)).T
+        of_mean, of_variance = backend.candidate_sums(
+            self._u,
+            z,
+            p.mismatch,
+            alpha=self._alpha,
+            back=backend.product(self._inverse.T, v),
+        )
+        by_mean, by_variance = 2.0 * host(xp, of_mean).T, -4.0 * host(xp, of_variance).T
         chain = np.where(p.layout.categorical, 0.0, warped.by_x / values.ls)
         by_deviation = by_variance * (0.5 * self.variance / deviation)[:, None]
         return mean, deviation, by_mean * chain, by_deviation * chain

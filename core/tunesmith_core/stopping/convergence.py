@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tunesmith_core.devices import Devices
 from tunesmith_core.errors import SpaceExhausted
-from tunesmith_core.gp.backends import Backend
 from tunesmith_core.objective import Goal, minimised, slope_of, telling, warped
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.ranges import Configuration, SearchSpace
@@ -64,7 +64,7 @@ def has_converged(
     goal: Goal,
     *,
     remaining: int,
-    backend: Backend | None = None,
+    devices: Devices | None = None,
 ) -> bool:
     """Tell whether a search has converged; a function of its arguments alone.
 
@@ -73,7 +73,7 @@ def has_converged(
         results: What came of it, in order.
         goal: Which way values are better.
         remaining: How many trials are to come, at least 1.
-        backend: Who does the array work; compiled kernels when absent.
+        devices: Who does the array work; compiled kernels on the CPU when absent.
 
     Returns:
         False while there are fewer than 10 values, or all are equal: then there is no scale on
@@ -86,17 +86,17 @@ def has_converged(
     """
     before = results[: len(results) - max(1, len(results) // PART)]
     threshold = math.log(IMPROVEMENT / min(max(remaining, 1), HORIZON))
-    gain = _log_gain(spaces, results, goal, backend)
+    gain = _log_gain(spaces, results, goal, devices)
     if gain == -math.inf:
         return True  # nothing is left
-    return gain < threshold and _log_gain(spaces, before, goal, backend) < threshold
+    return gain < threshold and _log_gain(spaces, before, goal, devices) < threshold
 
 
 def _log_gain(
     spaces: Mapping[str | None, SearchSpace],
     results: Sequence[Result],
     goal: Goal,
-    backend: Backend | None,
+    devices: Devices | None,
 ) -> float:
     """Give what the most promising trial is expected to gain, as a share of the best value: ln.
 
@@ -112,7 +112,7 @@ def _log_gain(
     best, slope = float(finite.min()), slope_of(values, warped(values))
     gains = []
     for name, space in spaces.items():
-        optimizer = Optimizer(space, seed=0, goal=goal, backend=backend)
+        optimizer = Optimizer(space, seed=0, goal=goal, devices=devices)
         for place, each in enumerate(results):
             if each.definition != name:
                 continue

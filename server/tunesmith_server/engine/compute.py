@@ -59,6 +59,16 @@ _SETTLED_S: Final = 10.0
 _LINE_BYTES: Final = 16 * 2**20
 
 
+def worker_command(*, device: str, memory_bytes: int) -> tuple[str, ...]:
+    """Give the command of a worker.
+
+    Args:
+        device: Where it computes: ``auto``, ``cpu``, ``gpu`` or ``gpu:NUMBER``.
+        memory_bytes: The most of a GPU's memory that its arrays take.
+    """
+    return (*WORKER_COMMAND, device, str(memory_bytes))
+
+
 class WorkerLost(Exception):
     """The worker died or was killed; what it had been told is gone."""
 

@@ -112,12 +112,14 @@ class Answer:
         suggestions: New ones, at most as many as were wanted.
         exhausted: There will never be more.
         fault: What went wrong, in place of the rest; empty: nothing.
+        device: What computed them.
     """
 
     number: int
     suggestions: Sequence[Suggestion] = ()
     exhausted: bool = False
     fault: str = ""
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

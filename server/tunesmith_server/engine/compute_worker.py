@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from tunesmith_core import warmup
+from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
 from tunesmith_core.errors import SpaceError, SpaceExhausted
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer, Settings
@@ -73,13 +74,15 @@ class Searches:
     Args:
         is_ready: Tells whether the kernels are compiled. Until they are, tuning jobs without a
             seed of their own get quasi-random suggestions.
+        devices: Where models are computed; on the CPU when absent.
     """
 
-    def __init__(self, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, is_ready: Callable[[], bool], devices: Devices | None = None) -> None:
+        self._is_ready, self._devices = is_ready, devices or Devices("cpu")
         self._searches: dict[int, _Search] = {}
         # Why a tuning job's asks are answered with no configurations, until it is begun anew.
         self._faults: dict[int, str] = {}
+        self._on: dict[int, str] = {}  # devices, by tuning job
 
     def begin(self, begin: Begin) -> None:
         """Make a tuning job's optimiser."""
@@ -91,6 +94,7 @@ class Searches:
                     space,
                     seed=begin.seed,
                     goal=goal,
+                    devices=self._devices,
                     experience=None if begin.lessons is None else _experience(space, begin.lessons),
                 )
                 for name, space in begin.spaces.items()
@@ -157,6 +161,7 @@ class Searches:
         """Let go of a tuning job's optimiser."""
         self._searches.pop(job_id, None)
         self._faults.pop(job_id, None)
+        self._on.pop(job_id, None)
 
     @contextlib.contextmanager
     def _noting_faults(self, job_id: int) -> Iterator[None]:
@@ -195,14 +200,31 @@ class Searches:
                 for definition_name, configuration in choices
             ],
             exhausted=len(choices) < ask.count,
+            device=self._device(ask.job_id, search),
         )
 
+    def _device(self, job_id: int, search: _Search) -> str:
+        """Say where a tuning job's suggestions are computed, and log it when that changes."""
+        found = {each.computed_on for each in search.portfolio.optimizers.values()}
+        device = " and ".join(sorted(found))
+        if device != self._on.get(job_id, "cpu"):
+            logger.info("tuning job %d: suggestions are computed on %s", job_id, device)
+        self._on[job_id] = device
+        return device
 
-def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
+
+def main(
+    warm_up: Callable[[], None] = warmup.warm_up,
+    *,
+    device: str = "cpu",
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> None:
     """Serve until standard input ends; never returns.
 
     Args:
         warm_up: Has the kernels compiled.
+        device: Where models are computed: ``auto``, ``cpu``, ``gpu`` or ``gpu:NUMBER``.
+        memory_bytes: The most of a GPU's memory that arrays take.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -213,7 +235,7 @@ def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
         # What libraries print goes to the log, not into the connection.
         reports = os.fdopen(os.dup(_OUTPUT_FD), "wb")
         os.dup2(_ERRORS_FD, _OUTPUT_FD)
-        _serve(reports, warm_up)
+        _serve(reports, warm_up, Devices(device, memory_bytes=memory_bytes))
     except BrokenPipeError:
         pass  # the server is gone
     except BaseException:
@@ -222,7 +244,7 @@ def main(warm_up: Callable[[], None] = warmup.warm_up) -> None:
     os._exit(0)
 
 
-def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
+def _serve(reports: BinaryIO, warm_up: Callable[[], None], devices: Devices) -> None:
     ready, writing = threading.Event(), threading.Lock()
 
     def report(item: Report) -> None:
@@ -245,7 +267,7 @@ def _serve(reports: BinaryIO, warm_up: Callable[[], None]) -> None:
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), name="reader", daemon=True).start()
     threading.Thread(target=get_ready, name="warm-up", daemon=True).start()
-    searches = Searches(ready.is_set)
+    searches = Searches(ready.is_set, devices)
     while True:
         match decode(lines.get()):
             case Begin() as begin:
@@ -297,4 +319,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _device, _memory_bytes = sys.argv[1:] or ("auto", DEFAULT_MEMORY_BYTES)
+    main(device=_device, memory_bytes=int(_memory_bytes))

@@ -30,6 +30,36 @@ _RESTART_PAUSE_S: Final = 1.0
 _SETTLED_S: Final = 10.0
 
 
+def runner_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Compose the embedded runner's environment, in which ``python3`` is Tunesmith's own Python.
+
+    A training script then finds what is installed beside Tunesmith, though a server is often
+    started by its path alone. Whoever has activated an environment has chosen a Python already,
+    and keeps it.
+
+    Args:
+        inherited: The server's own environment.
+    """
+    # What the server set for itself is not for trials.
+    kept = {key: value for key, value in inherited.items() if key != GRPC_FORK_SUPPORT}
+    path = inherited.get("PATH", os.defpath)
+    if _has_activated(inherited, path.split(os.pathsep)):
+        return kept
+    return {**kept, "PATH": os.pathsep.join((str(Path(sys.executable).parent), path))}
+
+
+def _has_activated(inherited: Mapping[str, str], folders: Sequence[str]) -> bool:
+    """Tell whether a virtual environment, or one of Conda's, was activated by somebody.
+
+    Conda's "base" was not: it comes with every shell, and is nobody's choice.
+    """
+    roots = [inherited.get("VIRTUAL_ENV")]
+    if inherited.get("CONDA_DEFAULT_ENV") != "base":
+        roots.append(inherited.get("CONDA_PREFIX"))
+    # A variable that was left over says nothing.
+    return any(root and str(Path(root, "bin")) in folders for root in roots)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedRunner:
     """Keep a runner process going beside the server.
@@ -97,8 +127,7 @@ class EmbeddedRunner:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,
-            # What the server set for itself is not for trials.
-            env={key: value for key, value in os.environ.items() if key != GRPC_FORK_SUPPORT},
+            env=runner_environment(os.environ),
         )
 
     async def _wait_for_lock(self) -> None:

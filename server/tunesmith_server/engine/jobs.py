@@ -258,6 +258,11 @@ class Jobs:
         """Tell whether a tuning job has not ended, so that more can happen to it."""
         return job_id in self._coordinators
 
+    def device(self, job_id: int) -> str | None:
+        """Say what computed a tuning job's latest suggestion; None: nothing has, so far."""
+        suggester = self._suggesters.get(job_id)
+        return None if suggester is None else suggester.device
+
     # --- runners' reports -----------------------------------------------------------------
 
     async def report(self, instance_id: str, reports: Iterable[ev.TrialReported]) -> None:

@@ -63,6 +63,12 @@ class ModelSuggester:
         self._worker = worker
         self._told: _Told | None = None
         self._is_closed = False
+        self._device: str | None = None
+
+    @property
+    def device(self) -> str | None:
+        """Say what computed the latest suggestion."""
+        return self._device
 
     async def suggest(
         self,
@@ -130,6 +136,7 @@ class ModelSuggester:
         if answer.fault:
             raise SuggestionFault(answer.fault)
         self._told = _Told(connection=connection, knowledge=news.knowledge)
+        self._device = answer.device
         return answer
 
     def _is_over(self) -> bool:

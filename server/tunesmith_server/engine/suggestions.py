@@ -32,6 +32,10 @@ class Suggester(Protocol):
     def learns(self) -> bool:
         """Tell whether suggestions depend on what trials gave."""
 
+    @property
+    def device(self) -> str | None:
+        """Say what computed the latest suggestion; None: no model has suggested anything yet."""
+
     async def suggest(self, *, first_index: int, count: int) -> SuggestionsArrived:
         """Give the configurations with launch indices from ``first_index``, counted from 1.
 
@@ -46,6 +50,7 @@ class DesignSuggester:
     """Answer from the designs of the tuning job's definitions, off the event loop."""
 
     learns: Final = False
+    device: Final = None
 
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec

@@ -51,7 +51,7 @@ def read_request(body: bytes, message_type: type[M], *, rules: Rules) -> M:
 
 
 def answer(message: Message) -> bytes:
-    """Write an answer's body; numbers have 32 bits, as SageMaker's have."""
+    """Write an answer's body; numbers have 32 bits, as SageMaker's have, and all are finite."""
     return _written(to_aws(message, single_precision=True))
 
 

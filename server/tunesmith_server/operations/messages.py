@@ -44,7 +44,12 @@ class Messages:
         )
 
     def tuning_job(
-        self, stored: StoredJob, *, now: datetime, parents: Sequence[StoredJob] = ()
+        self,
+        stored: StoredJob,
+        *,
+        now: datetime,
+        parents: Sequence[StoredJob] = (),
+        device: str | None = None,
     ) -> pb.DescribeHyperParameterTuningJobResponse:
         """Write a tuning job as Describe shows it: the request with defaults filled, and state.
 
@@ -52,6 +57,7 @@ class Messages:
             stored: The tuning job.
             now: The time.
             parents: The tuning jobs that it starts with.
+            device: What computed its latest suggestion, if that is known.
         """
         job, spec = stored.job, self.spec(stored)
         echo = filled_request(spec, self._site)
@@ -67,6 +73,7 @@ class Messages:
             training_job_definition=echo.training_job_definition if has_definition else None,
             training_job_definitions=echo.training_job_definitions,
             trial_lease_config=echo.trial_lease_config if has_lease else None,
+            suggestion_device=device,
             autotune=echo.autotune if echo.HasField("autotune") else None,
             hyper_parameter_tuning_job_status=views.TUNING_STATUS_VALUES[job.status],
             creation_time=views.timestamp(job.created_at),

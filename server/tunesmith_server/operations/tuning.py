@@ -80,7 +80,12 @@ class TuningOperations:
         stored = await self._jobs.read(request.hyper_parameter_tuning_job_name)
         has_parents = stored.request.HasField("warm_start_config")
         parents = await self._store.parents(stored.job.job_id) if has_parents else ()
-        return self._messages.tuning_job(stored, now=self._clock(), parents=parents)
+        return self._messages.tuning_job(
+            stored,
+            now=self._clock(),
+            parents=parents,
+            device=self._jobs.device(stored.job.job_id),
+        )
 
     async def ListHyperParameterTuningJobs(
         self, request: pb.ListHyperParameterTuningJobsRequest, request_id: str | None

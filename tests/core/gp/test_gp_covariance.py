@@ -1,7 +1,9 @@
 """The covariance and the sums over pairs, by each backend, against pair by pair in mpmath."""
 
 import importlib
+from types import ModuleType
 
+import array_api_strict
 import mpmath
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from tests.core import naive
 from tests.core.gp.problems import EPS, SHAPES, problem
 from tunesmith_core.gp import covariance
-from tunesmith_core.gp.backends import Backend
+from tunesmith_core.gp.backends import Backend, PairSums
 from tunesmith_core.gp.covariance import CONSTANT
 from tunesmith_core.gp.formula_backend import FormulaBackend
 from tunesmith_core.gp.likelihood import host, mismatches, scaled
@@ -108,38 +110,124 @@ def test_every_backend_gives_the_correlations_of_the_formula(
     u, mismatch = scaled_problem(shape, seed=2)
     z = np.ascontiguousarray(u[:, ::3])
     exact = naive.correlations(u, z, mismatch)
-    exact_slope = [
-        [float(naive.matern52_slope(r2)) for r2 in row]
-        for row in naive.squared_distances(u, z, mismatch)
-    ]
     k = backend.correlations(xp.asarray(u), xp.asarray(z), mismatch)
     assert host(xp, k) == pytest.approx(exact, rel=1e-13)
-    k, slope = backend.correlations_and_slopes(xp.asarray(u), xp.asarray(z), mismatch)
-    assert host(xp, k) == pytest.approx(exact, rel=1e-13)
-    assert host(xp, slope) == pytest.approx(np.array(exact_slope), rel=1e-13, abs=1e-300)
+    square, _ = backend.covariance(xp.asarray(u), mismatch, 0.25)
+    expected = naive.correlations(u, u, mismatch) + 0.25 * np.eye(u.shape[1])
+    assert host(xp, square) == pytest.approx(expected, rel=1e-13)
+
+
+def pair_sums(backend: Backend, u: F64, mismatch: F64, precision: F64, alpha: F64) -> PairSums:
+    """Let a backend sum up, with a scale of 1.5; on the CPU afterwards."""
+    xp = backend.xp
+    placed = xp.asarray(u)
+    _, slope = backend.covariance(placed, mismatch, 0.1)
+    sums = backend.pair_sums(
+        placed, mismatch, xp.asarray(precision.copy()), slope, alpha=xp.asarray(alpha), scale=1.5
+    )
+    return PairSums(sums.trace, host(xp, sums.spread), host(xp, sums.moment))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_backend_pulls_as_pair_by_pair(backend: Backend, shape: tuple[int, int, int]) -> None:
-    xp = backend.xp
+def test_every_backend_sums_up_pairs_as_pair_by_pair(
+    backend: Backend, shape: tuple[int, int, int]
+) -> None:
+    u, mismatch = scaled_problem(shape, seed=3)
+    n = u.shape[1]
+    rng = np.random.default_rng(n)
+    half, alpha = rng.standard_normal((n, n)), rng.standard_normal((n,))
+    precision = half + half.T
+    sums = pair_sums(backend, u, mismatch, precision, alpha)
+    w = 1.5 * np.outer(alpha, alpha) - precision
+    assert sums.trace == pytest.approx(np.trace(w), rel=1e-12, abs=1e-12)
+    slope = covariance.matern52_slope(np, naive.squared_distances(u, u, mismatch))
+    q = w * slope
+    exact_spread, exact_moment = naive.pull(u, mismatch, q)
+    # Sums are reordered: what may be lost is in proportion to the sum of the absolute terms.
+    size = (1.5 * np.abs(np.outer(alpha, alpha)) + np.abs(precision)) * np.abs(slope)
+    size_spread, _ = naive.pull(u, mismatch, size)
+    size_moment = np.abs(u[:, :, None] - u[:, None, :]) * size
+    # The slope itself, of distances up to 100, is right to 20 (1 + a) eps.
+    lost = (n + 200) * EPS
+    assert (np.abs(sums.spread - exact_spread) <= lost * size_spread).all()
+    assert (np.abs(sums.moment - exact_moment) <= lost * size_moment.sum(axis=2)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_formulas_use_nothing_but_the_standard_of_array_modules(
+    shape: tuple[int, int, int],
+) -> None:
+    u, mismatch = scaled_problem(shape, seed=7)
+    z = np.ascontiguousarray(u[:, ::3]) + 0.1
+    n, m = u.shape[1], z.shape[1]
+    rng = np.random.default_rng(n)
+    q, of_mean, of_variance = (rng.standard_normal(size) for size in ((n, n), (n, m), (n, m)))
+    alpha = rng.standard_normal((n,))
+
+    def results(xp: ModuleType) -> list[F64]:
+        placed = {name: xp.asarray(each) for name, each in (("u", u), ("z", z), ("q", q))}
+        r2 = covariance.squared_distances(xp, placed["u"], placed["z"], mismatch)
+        given = [
+            r2,
+            covariance.matern52(xp, r2, CONSTANT),
+            covariance.matern52_slope(xp, r2),
+            covariance.weights(xp, placed["q"], xp.asarray(alpha), 1.5),
+            *covariance.pull(xp, placed["u"], mismatch, placed["q"]),
+            *covariance.candidate_sums(
+                xp, placed["u"], placed["z"], xp.asarray(of_mean), xp.asarray(of_variance)
+            ),
+        ]
+        return [np.asarray(each) for each in given]
+
+    for strict, plain in zip(results(array_api_strict), results(np), strict=True):
+        assert np.array_equal(strict, plain)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_compiled_sums_over_pairs_are_as_accurate_as_stated(
+    shape: tuple[int, int, int],
+) -> None:
+    from tunesmith_core.gp.numba_backend import NumbaBackend
+
     u, mismatch = scaled_problem(shape, seed=3)
     n = u.shape[1]
     half = np.random.default_rng(n).standard_normal((n, n))
     q = half + half.T
-    spread, moment = backend.pull(xp.asarray(u), mismatch, xp.asarray(q))
+    spread, moment = NumbaBackend().pull(u, mismatch, q)
     exact_spread, exact_moment = naive.pull(u, mismatch, q)
-    # Sums are reordered: what may be lost is in proportion to the sum of the absolute terms.
     size_spread, _ = naive.pull(u, mismatch, np.abs(q))
     size_moment = np.abs(u[:, :, None] - u[:, None, :]) * np.abs(q)
-    assert (np.abs(host(xp, spread) - exact_spread) <= n * EPS * size_spread).all()
-    assert (np.abs(host(xp, moment) - exact_moment) <= n * EPS * size_moment.sum(axis=2)).all()
+    assert (np.abs(spread - exact_spread) <= n * EPS * size_spread).all()
+    assert (np.abs(moment - exact_moment) <= n * EPS * size_moment.sum(axis=2)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_backend_sums_up_candidates_as_the_formula(
+    backend: Backend, shape: tuple[int, int, int]
+) -> None:
+    xp = backend.xp
+    u, mismatch = scaled_problem(shape, seed=5)
+    z = np.ascontiguousarray(u[:, ::2] + 0.1)
+    n, m = u.shape[1], z.shape[1]
+    rng = np.random.default_rng(n)
+    alpha, back = rng.standard_normal((n,)), rng.standard_normal((n, m))
+    got = backend.candidate_sums(
+        xp.asarray(u), xp.asarray(z), mismatch, alpha=xp.asarray(alpha), back=xp.asarray(back)
+    )
+    slope = covariance.matern52_slope(np, naive.squared_distances(u, z, mismatch))
+    difference = z[:, None, :] - u[:, :, None]
+    numeric = ~(mismatch > 0)
+    for of, weights in zip(got, (alpha[:, None] * slope, back * slope), strict=True):
+        exact = (weights * difference).sum(axis=1)
+        size = (np.abs(weights) * (np.abs(z[:, None, :]) + np.abs(u[:, :, None]))).sum(axis=1)
+        error = np.abs(host(xp, of) - exact)
+        assert (error[numeric] <= (n + 200) * EPS * size[numeric]).all()
 
 
 def test_a_categorical_coordinate_has_no_moment(backend: Backend) -> None:
-    xp = backend.xp
     u, mismatch = scaled_problem((17, 3, 3), seed=4)
-    _, moment = backend.pull(xp.asarray(u), mismatch, xp.ones((17, 17)))
-    assert (host(xp, moment) == 0).all()
+    sums = pair_sums(backend, u, mismatch, np.ones((17, 17)), np.ones(17))
+    assert (sums.moment == 0).all()
 
 
 def random_covariance(n: int, seed: int) -> F64:
@@ -148,7 +236,7 @@ def random_covariance(n: int, seed: int) -> F64:
     return k
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 50])
+@pytest.mark.parametrize("n", [1, 2, 7, 50, 130])
 def test_every_backend_inverts_the_factor(backend: Backend, n: int) -> None:
     xp = backend.xp
     k = random_covariance(n, seed=n)
@@ -160,7 +248,7 @@ def test_every_backend_inverts_the_factor(backend: Backend, n: int) -> None:
     assert log_det == pytest.approx(np.linalg.slogdet(k).logabsdet, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 50])
+@pytest.mark.parametrize("n", [1, 2, 7, 50, 130])
 def test_every_backend_inverts_the_covariance(backend: Backend, n: int) -> None:
     xp = backend.xp
     k = random_covariance(n, seed=n)
@@ -193,6 +281,21 @@ def test_every_backend_multiplies_a_triangular_matrix(backend: Backend) -> None:
     inverse, k = np.tril(rng.standard_normal((9, 9))), rng.standard_normal((9, 4))
     product = backend.triangular_product(xp.asarray(inverse), xp.asarray(k.copy()))
     assert host(xp, product) == pytest.approx(inverse @ k, rel=1e-12, abs=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (9, 4)])
+def test_every_backend_multiplies_views(backend: Backend, shape: tuple[int, int]) -> None:
+    xp = backend.xp
+    rng = np.random.default_rng(6)
+    n, m = shape
+    whole, k = rng.standard_normal((12, 11)), rng.standard_normal((n, m))
+    a, b = xp.asarray(whole), xp.asarray(k)
+    assert host(xp, backend.product(a[:n, :n], b)) == pytest.approx(whole[:n, :n] @ k)
+    assert host(xp, backend.product(a[:n, :n].T, b)) == pytest.approx(whole[:n, :n].T @ k)
+    vector = xp.ascontiguousarray(b[:, 0])
+    assert host(xp, backend.product(a[:n, :n], vector)) == pytest.approx(whole[:n, :n] @ k[:, 0])
+    assert host(xp, backend.product(vector, a[:n, :n])) == pytest.approx(k[:, 0] @ whole[:n, :n])
+    assert host(xp, backend.column_squares(b)) == pytest.approx((k * k).sum(axis=0))
 
 
 @pytest.mark.usefixtures("gpu")

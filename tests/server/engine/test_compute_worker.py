@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.server.domain.job_specs import SMALL_SPACE, SPACE
+from tunesmith_core.devices import OneBackend
+from tunesmith_core.gp.formula_backend import FormulaBackend
 from tunesmith_core.objective import Goal
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import render
@@ -15,6 +21,7 @@ from tunesmith_core.space.ranges import Integer, SearchSpace
 from tunesmith_server.domain.history import Abandoned, End, Told
 from tunesmith_server.domain.suggestion import Suggestion
 from tunesmith_server.domain.warm_start import Lessons
+from tunesmith_server.engine.compute import WORKER_COMMAND, worker_command
 from tunesmith_server.engine.compute_messages import Answer, Ask, Assess, Assessment, Begin, Learn
 from tunesmith_server.engine.compute_worker import Searches
 
@@ -261,3 +268,34 @@ def test_results_that_are_not_of_the_space_are_a_fault_of_the_question_alone() -
     assert answer.fault.startswith("SpaceError: ")
     searches.begin(begin())
     assert len(texts(searches.ask(ask()))) == 1
+
+
+def test_where_suggestions_are_computed_is_logged_when_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    there = OneBackend(FormulaBackend(np))
+    searches = Searches(lambda: True, there)
+    searches.begin(begin(is_seeded=True))
+    ends = known(rendered(Optimizer(SPACE, seed=3, goal=Goal.MAXIMIZE), count=6))
+    with caplog.at_level(logging.INFO, logger="tunesmith_server.engine.compute_worker"):
+        searches.ask(ask())
+        assert caplog.messages == []
+        searches.learn(Learn(job_id=1, ends=ends))
+        searches.ask(ask())
+        searches.ask(ask())
+    assert caplog.messages == ["tuning job 1: suggestions are computed on formulas over numpy"]
+
+
+def test_a_worker_takes_the_device_from_its_command(tmp_path: Path) -> None:
+    command = worker_command(device="gpu:7", memory_bytes=2**30)
+    assert command[:-2] == WORKER_COMMAND
+    wrong = subprocess.run(
+        worker_command(device="abacus", memory_bytes=1),
+        input=b"",
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert wrong.returncode == 1
+    assert b"device is 'abacus'; it must be auto, cpu, gpu or gpu:NUMBER" in wrong.stderr

@@ -20,7 +20,11 @@ from tunesmith.runner import RunnerSettings, S3Endpoint
 from tunesmith_server.cli.runner import runner as runner_command
 from tunesmith_server.cli.runner import s3_endpoints
 from tunesmith_server.engine import embedded_runner as module
-from tunesmith_server.engine.embedded_runner import EmbeddedRunner
+from tunesmith_server.engine.embedded_runner import (
+    GRPC_FORK_SUPPORT,
+    EmbeddedRunner,
+    runner_environment,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -122,6 +126,39 @@ def test_the_runner_is_told_how_to_reach_its_buckets(tmp_path: Path) -> None:
         "far": S3Endpoint(region="eu-west-1", profile="lab"),
         "*": S3Endpoint(endpoint_url="http://[::1]:9000"),
     }
+
+
+OWN = str(Path(sys.executable).parent)
+
+
+@pytest.mark.parametrize(
+    ("inherited", "path"),
+    [
+        pytest.param({"PATH": "/usr/bin:/bin"}, f"{OWN}:/usr/bin:/bin", id="by-its-path"),
+        pytest.param({}, f"{OWN}:{os.defpath}", id="no-path"),
+        pytest.param(
+            {"PATH": "/lab/bin:/bin", "VIRTUAL_ENV": "/lab"}, "/lab/bin:/bin", id="activated"
+        ),
+        pytest.param(
+            {"PATH": "/usr/bin", "VIRTUAL_ENV": "/lab"}, f"{OWN}:/usr/bin", id="left-over"
+        ),
+        pytest.param(
+            {"PATH": "/c/envs/lab/bin", "CONDA_PREFIX": "/c/envs/lab", "CONDA_DEFAULT_ENV": "lab"},
+            "/c/envs/lab/bin",
+            id="conda",
+        ),
+        pytest.param(
+            {"PATH": "/c/bin", "CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "base"},
+            f"{OWN}:/c/bin",
+            id="conda-base",
+        ),
+    ],
+)
+def test_python3_is_tunesmiths_own_unless_another_was_chosen(
+    inherited: dict[str, str], path: str
+) -> None:
+    given = runner_environment({**inherited, "HOME": "/home/lab", GRPC_FORK_SUPPORT: "false"})
+    assert given == {**inherited, "HOME": "/home/lab", "PATH": path}
 
 
 async def test_a_runner_is_started_and_stopped(tmp_path: Path) -> None:

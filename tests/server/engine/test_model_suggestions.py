@@ -450,3 +450,13 @@ async def test_a_tuning_job_that_ends_while_it_waits_for_its_turn_is_no_fault(
         suggester.close()
     assert await waiting == SuggestionsArrived(suggestions=(), exhausted=False)
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+async def test_what_computed_the_latest_suggestion_is_known(
+    store: SqliteStore, compute: Compute
+) -> None:
+    job = await new_job(store)
+    suggester = job.suggester(compute)
+    assert suggester.device is None
+    await job.ask(suggester)
+    assert suggester.device == "cpu"

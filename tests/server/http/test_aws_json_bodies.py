@@ -126,6 +126,20 @@ def test_an_answer_is_compact_and_has_numbers_of_32_bits() -> None:
     assert answer(pb.StopHyperParameterTuningJobResponse()) == b"{}"
 
 
-def test_a_number_that_is_not_finite_is_a_text_so_that_the_answer_stays_json() -> None:
-    metric = training_job_pb2.MetricData(value=float("-inf"))
-    assert json.loads(answer(metric)) == {"Value": "-Infinity"}
+def test_every_number_of_an_answer_is_a_number_to_clients() -> None:
+    """boto3 hands ``"NaN"`` and ``"Infinity"`` on as text, and a table of them has no mean."""
+    values = {"loss": 1e300, "worst": float("-inf"), "other": float("nan"), "rate": 0.5}
+    metrics = [
+        training_job_pb2.MetricData(metric_name=name, value=value) for name, value in values.items()
+    ]
+    described = training_pb.DescribeTrainingJobResponse(
+        final_metric_data_list=metrics,
+        model_artifacts=training_job_pb2.ModelArtifacts(s3_model_artifacts="file:///model"),
+    )
+    assert json.loads(answer(described))["FinalMetricDataList"] == [
+        {"MetricName": "loss", "Value": 3.4028234663852886e38},
+        {"MetricName": "worst", "Value": -3.4028234663852886e38},
+        {"MetricName": "rate", "Value": 0.5},
+    ]
+    del described.final_metric_data_list[3], described.final_metric_data_list[:2]
+    assert "FinalMetricDataList" not in json.loads(answer(described))

@@ -136,6 +136,9 @@ async def test_describe_of_the_tuning_job_is_plural_and_has_the_best_of_all(
 ) -> None:
     stored, trials = done
     described = MESSAGES.tuning_job(stored, now=NOW + timedelta(days=3650))
+    assert not described.HasField("suggestion_device")
+    computed = MESSAGES.tuning_job(stored, now=NOW, device="gpu:0 a card")
+    assert computed.suggestion_device == "gpu:0 a card"
     protovalidate.validate(described)
     shown = to_aws(described)
     assert "TrainingJobDefinition" not in shown

@@ -154,6 +154,7 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
     TUNING_JOB_COMPLETION_DETAILS_FIELD_NUMBER: builtins.int
     CONSUMED_RESOURCES_FIELD_NUMBER: builtins.int
     TRIAL_LEASE_CONFIG_FIELD_NUMBER: builtins.int
+    SUGGESTION_DEVICE_FIELD_NUMBER: builtins.int
     hyper_parameter_tuning_job_name: builtins.str
     """Output only. Always present. The tuning job's name. 1 to 32 characters: letters, digits
     and inner hyphens.
@@ -167,6 +168,12 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
     failure_reason: builtins.str
     """Output only. Why it failed; always there when it has. At most 1024 characters. Absent: it
     has not failed.
+    """
+    suggestion_device: builtins.str
+    """Output only. Extension: what computed the latest suggestion of a model: `cpu`, or `gpu:0` and
+    the card's name; several, with definitions on several, are joined by ` and `. At most 256
+    characters. Absent: no model has suggested anything since the server started, or the tuning
+    job has ended.
     """
     @property
     def hyper_parameter_tuning_job_config(self) -> tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobConfig:
@@ -262,10 +269,14 @@ class DescribeHyperParameterTuningJobResponse(google.protobuf.message.Message):
         tuning_job_completion_details: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobCompletionDetails | None = ...,
         consumed_resources: tunesmith.v1.tuning_job_pb2.HyperParameterTuningJobConsumedResources | None = ...,
         trial_lease_config: tunesmith.v1.tuning_job_pb2.TrialLeaseConfig | None = ...,
+        suggestion_device: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_arn", b"hyper_parameter_tuning_job_arn", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_suggestion_device", b"_suggestion_device", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "suggestion_device", b"suggestion_device", "training_job_definition", b"training_job_definition", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_failure_reason", b"_failure_reason", "_suggestion_device", b"_suggestion_device", "autotune", b"autotune", "best_training_job", b"best_training_job", "consumed_resources", b"consumed_resources", "creation_time", b"creation_time", "failure_reason", b"failure_reason", "hyper_parameter_tuning_end_time", b"hyper_parameter_tuning_end_time", "hyper_parameter_tuning_job_arn", b"hyper_parameter_tuning_job_arn", "hyper_parameter_tuning_job_config", b"hyper_parameter_tuning_job_config", "hyper_parameter_tuning_job_name", b"hyper_parameter_tuning_job_name", "hyper_parameter_tuning_job_status", b"hyper_parameter_tuning_job_status", "last_modified_time", b"last_modified_time", "objective_status_counters", b"objective_status_counters", "overall_best_training_job", b"overall_best_training_job", "suggestion_device", b"suggestion_device", "training_job_definition", b"training_job_definition", "training_job_definitions", b"training_job_definitions", "training_job_status_counters", b"training_job_status_counters", "trial_lease_config", b"trial_lease_config", "tuning_job_completion_details", b"tuning_job_completion_details", "warm_start_config", b"warm_start_config"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_failure_reason", b"_failure_reason"]) -> typing.Literal["failure_reason"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_suggestion_device", b"_suggestion_device"]) -> typing.Literal["suggestion_device"] | None: ...
 
 global___DescribeHyperParameterTuningJobResponse = DescribeHyperParameterTuningJobResponse
 

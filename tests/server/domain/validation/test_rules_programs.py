@@ -199,6 +199,28 @@ def test_a_regex_is_refused_in_re2s_words(regex: str, reason: str) -> None:
     assert refusal.message.endswith(f"searched with: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("target", "rules"),
+    # The second is how the largest number of 32 bits is commonly written, and rounds to it.
+    [
+        (0.0, []),
+        (3.4028235e38, []),
+        (3.403e38, ["target_has_32_bits"]),
+        (-1e39, ["target_has_32_bits"]),
+    ],
+)
+def test_a_target_is_a_number_of_32_bits(target: float, rules: list[str]) -> None:
+    request = create_request()
+    criteria = request.hyper_parameter_tuning_job_config.tuning_job_completion_criteria
+    criteria.target_objective_metric_value = target
+    refusals = rule_violations(request)
+    assert [each.rule for each in refusals] == rules
+    for refusal in refusals:
+        assert refusal.path.endswith("TuningJobCompletionCriteria.TargetObjectiveMetricValue")
+        assert f"is {target:g}, which numbers of 32 bits" in refusal.message
+        assert refusal.message.endswith("give one from -3.4028235e+38 to 3.4028235e+38")
+
+
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_channel_is_no_way_out_of_its_directory(name: str) -> None:
     request = create_request()

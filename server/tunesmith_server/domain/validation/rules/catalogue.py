@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     algorithm.environment_is_the_sites,
     metrics.objective_metric_is_defined,
     metrics.metric_regexes_compile,
+    metrics.target_has_32_bits,
     inputs.channels_have_usable_names,
     inputs.channels_have_one_source,
     inputs.text_has_no_null_character,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from tunesmith_server.domain.errors import InvalidRequest
 from tunesmith_server.domain.site import metric_regex_fault, resolve_algorithm, runs_script
-from tunesmith_server.domain.validation.draft import Draft
+from tunesmith_server.domain.validation.draft import CONFIG, Draft
 from tunesmith_server.domain.validation.rules.algorithm import names_one_program
 from tunesmith_server.domain.validation.search_space import Finding
 from tunesmith_server.domain.validation.wording import excerpt
+
+_TARGET: Final = f"{CONFIG}.TuningJobCompletionCriteria.TargetObjectiveMetricValue"
+#: What is nearer to zero than this rounds to a finite number of 32 bits (IEEE 754's binary32): half
+#: way from the largest of them, 2**128 - 2**104, to 2**128.
+_BEYOND_SINGLE: Final = float.fromhex("0x1.ffffffp127")
 
 
 def objective_metric_is_defined(draft: Draft) -> Iterator[Finding]:
@@ -52,3 +58,14 @@ def metric_regexes_compile(draft: Draft) -> Iterator[Finding]:
                     message=f"Regex {excerpt(metric.regex)!r} is not in the syntax of RE2, which "
                     f"metrics are searched with: {fault}",
                 )
+
+
+def target_has_32_bits(draft: Draft) -> Iterator[Finding]:
+    """SageMaker's numbers have 32 bits, and its clients read them back so."""
+    target = draft.config.tuning_job_completion_criteria.target_objective_metric_value
+    if draft.is_sound(_TARGET) and abs(target) >= _BEYOND_SINGLE:
+        yield Finding(
+            path=_TARGET,
+            message=f"TargetObjectiveMetricValue is {target:g}, which numbers of 32 bits, as "
+            "SageMaker's are, do not reach; give one from -3.4028235e+38 to 3.4028235e+38",
+        )
