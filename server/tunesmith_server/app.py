@@ -42,6 +42,7 @@ from tunesmith_server.http.front import AwsJsonFront
 from tunesmith_server.http.serving import serving
 from tunesmith_server.operations.messages import Messages
 from tunesmith_server.operations.tuning import TuningOperations
+from tunesmith_server.private_files import is_open_to_others, make_private
 from tunesmith_server.services.interceptors import ErrorInterceptor
 from tunesmith_server.services.runner import RunnerService
 from tunesmith_server.services.suggestion import SuggestionService
@@ -165,6 +166,7 @@ async def run_server(
                     slots=settings.runner_slots,
                     stop_grace_s=settings.stop_grace.total_seconds(),
                     buckets=settings.buckets,
+                    file_roots=settings.site.file_roots,
                     s3=settings.s3,
                 )
                 await running.enter_async_context(_task(runner.run()))
@@ -269,12 +271,18 @@ def _make_private(data_dir: Path) -> None:
         SettingsError: It can't be made or used.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(data_dir)
     except OSError as error:
         raise SettingsError(
             f"The data directory {data_dir} can't be made: {error.strerror}. "
             f"Name another one with --data-dir."
         ) from None
+    if is_open_to_others(data_dir):
+        logger.warning(
+            "everybody on this host may look into the data directory %s, where requests and logs "
+            "are: chmod 700 it",
+            data_dir,
+        )
 
 
 def _write_address(file: Path, address: str) -> None:

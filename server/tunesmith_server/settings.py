@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -108,6 +109,7 @@ class ServerSection(_Section):
     data_dir: _Text | None = None
     runner: bool = True
     allow_inline_commands: bool | None = None
+    file_roots: list[Annotated[str, Field(min_length=1), _checked(_text_fault)]] | None = None
     compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
     compute_device: Annotated[str, _matches(r"auto|cpu|gpu(:\d{1,3})?", _DEVICE_FORM)] = "auto"
     compute_memory_gib: Annotated[float, Field(gt=0, le=_MOST)] = 4.0
@@ -162,6 +164,7 @@ class AlgorithmSection(_Section):
     command: Annotated[list[_Text], Field(min_length=1)]
     metric_definitions: list[MetricSection] = []
     environment: dict[Annotated[str, _checked(_variable_fault)], _Text] = {}
+    environment_names: list[Annotated[str, _checked(_variable_fault)]] = []
     hyperparameters: Annotated[list[HyperparameterSection], AfterValidator(_named_once)] = []
 
 
@@ -359,7 +362,9 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
         folder: Where relative paths begin.
         is_private: Whether only this host reaches the server.
     """
-    inline = file.server.allow_inline_commands
+    inline, roots = file.server.allow_inline_commands, file.server.file_roots
+    if roots is None and not is_private:
+        roots = []
     own: Mapping[str, InstanceProfile] = {
         name: InstanceProfile(
             vcpus=section.vcpus, memory_bytes=int(section.memory_gib * _GIB), gpus=section.gpus
@@ -376,6 +381,7 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
                     for metric in section.metric_definitions
                 ),
                 environment=section.environment,
+                environment_names=tuple(section.environment_names),
                 hyperparameters={each.name: each.read() for each in section.hyperparameters},
             )
             for name, section in file.algorithms.items()
@@ -393,6 +399,8 @@ def _site(file: SiteFile, folder: Path, *, is_private: bool) -> Site:
         instance_types=own,
         # Who may call is not who may run whatever they like here, unless the site says so.
         allow_inline_commands=is_private if inline is None else inline,
+        # Nor who may read and write whatever the runner's user may.
+        file_roots=None if roots is None else tuple(normpath(folder / root) for root in roots),
         max_training_jobs=file.limits.max_training_jobs,
         max_parallel_training_jobs=file.limits.max_parallel_training_jobs,
         quotas=Quotas(

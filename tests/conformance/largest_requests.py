@@ -86,6 +86,7 @@ _VALUES: Final[Mapping[str, Any]] = {
     "InstanceType": "ml.m5.large",
     "InstanceCount": 1,
     "KeepAlivePeriodInSeconds": 0,
+    "StoppingCondition.MaxRuntimeInSeconds": 28 * 86_400,
     "MaximumRetryAttempts": 30,
 }
 _URI: Final = "file:///tmp/"

@@ -58,6 +58,7 @@ grpc = "localhost:0"
 data_dir = "data"
 runner = false
 allow_inline_commands = false
+file_roots = ["shared/../data", "/srv/data/"]
 compute_workers = 2
 compute_device = "gpu:1"
 compute_memory_gib = 1.5
@@ -78,6 +79,7 @@ slots = 3
 [algorithms.mnist]
 command = ["python3", "./train.py", "--out=./x"]
 environment = { OMP_NUM_THREADS = "1" }
+environment_names = ["MODE", "LEARNING_*"]
 metric_definitions = [{ name = "loss", regex = 'loss=(\\S+)' }]
 [[algorithms.mnist.hyperparameters]]
 name = "layers"
@@ -145,12 +147,14 @@ def test_every_setting_arrives_where_it_is_used(config: Path) -> None:
     assert settings.compute_memory_bytes == 3 * 2**29
     site = settings.site
     assert not site.allow_inline_commands
+    assert site.file_roots == (str(config.parent / "data"), "/srv/data")
     assert (site.max_training_jobs, site.max_parallel_training_jobs) == (100, 8)
     assert site.quotas == Quotas(tuning_jobs=20, parallel_training_jobs=64)
     algorithm = site.algorithms["mnist"]
     assert algorithm.name == "mnist"
     assert algorithm.command == ("python3", str(config.parent / "train.py"), "--out=./x")
     assert algorithm.environment == {"OMP_NUM_THREADS": "1"}
+    assert algorithm.environment_names == ("MODE", "LEARNING_*")
     assert algorithm.metric_definitions == (MetricDefinition(name="loss", regex=r"loss=(\S+)"),)
     assert algorithm.hyperparameters == {
         "layers": Integer(name="layers", lo=1, hi=9, scaling=Scaling.LOGARITHMIC),
@@ -498,6 +502,16 @@ def test_command_lines_of_requests_are_off_where_others_may_call(tmp_path: Path)
     assert not load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
     config.write_text(f"[server]\nallow_inline_commands = true\n{KEYS}", encoding="utf-8")
     assert load_settings(config, http="192.0.2.1:0").site.allow_inline_commands
+
+
+def test_paths_of_requests_lead_nowhere_where_others_may_call(tmp_path: Path) -> None:
+    config = tmp_path / "tunesmith.toml"
+    config.write_text(KEYS, encoding="utf-8")
+    assert load_settings(config).site.file_roots is None
+    assert load_settings(config, http="192.0.2.1:0").site.file_roots == ()
+    config.write_text(f'[server]\nfile_roots = ["/srv/data"]\n{KEYS}', encoding="utf-8")
+    for http in ("192.0.2.1:0", "127.0.0.1:0"):
+        assert load_settings(config, http=http).site.file_roots == ("/srv/data",)
 
 
 @pytest.mark.parametrize("secret", ['"short"', '"with a space in the midst"', "987", '["listed"]'])

@@ -26,6 +26,7 @@ from tunesmith_server.cli.progress import (
     WithoutObjective,
     objective_metrics,
 )
+from tunesmith_server.domain.names import OUTPUT_MARK
 
 _LAST_LINES: Final = 10
 #: The last lines of a failed training job's output lie within so many events before its end,
@@ -225,8 +226,11 @@ def failure_lines(
     """
     lines = [f"FailureReason: {wording.plain(reason) or 'none was given'}"]
     for failed in failures:
-        lines.append(f"{failed.name}: {wording.plain(failed.reason)}")
-        lines += [f"    | {wording.log_line(line)}" for line in last_lines.get(failed.name, ())]
+        reason, _, output = failed.reason.partition(OUTPUT_MARK)
+        lines.append(f"{failed.name}: {wording.plain(reason)}")
+        # The reason has less room for it than there is here.
+        told = last_lines.get(failed.name) or output.removesuffix('"').splitlines()
+        lines += [f"    | {wording.log_line(line)}" for line in told]
     return lines
 
 

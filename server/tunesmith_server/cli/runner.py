@@ -51,6 +51,15 @@ if TYPE_CHECKING:
     "or profile. Repeatable.",
 )
 @click.option(
+    "--file-root",
+    "file_roots",
+    multiple=True,
+    metavar="DIR",
+    help="A directory that file:// paths of requests may lead to, links resolved. Repeatable. "
+    "Default: they may lead anywhere.",
+)
+@click.option("--no-file-uris", is_flag=True, hidden=True)
+@click.option(
     "--data-dir",
     type=DataDir(),
     help="Where trials run. Default: under the user's data directory.",
@@ -75,6 +84,8 @@ def runner(
     labels: tuple[str, ...],
     buckets: tuple[str, ...],
     s3_buckets: tuple[str, ...],
+    file_roots: tuple[str, ...],
+    no_file_uris: bool,
     data_dir: Path | None,
     name: str,
     exit_when_orphaned_s: float | None,
@@ -103,6 +114,12 @@ def runner(
                 bucket: Path(directory).absolute()
                 for bucket, directory in _pairs(buckets, option="--bucket", form="NAME=DIR").items()
             },
+            # None of them, of a server that opens none, is not the same as none said.
+            file_roots=(
+                tuple(Path(root).absolute() for root in file_roots)
+                if file_roots or no_file_uris
+                else None
+            ),
             exit_when_orphaned_s=exit_when_orphaned_s,
         )
     except ValueError as error:

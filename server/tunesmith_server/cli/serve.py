@@ -14,10 +14,13 @@ import click
 
 from tunesmith_server.cli.outcome import Refusal
 from tunesmith_server.engine.embedded_runner import GRPC_FORK_SUPPORT
+from tunesmith_server.private_files import is_open_to_others, make_private
 
 if TYPE_CHECKING:
     from tunesmith_server.app import Served
     from tunesmith_server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 #: Tells ``tune``, which starts a server of its own, to choose another data directory.
 DATA_DIR_IN_USE: Final = 75
@@ -106,17 +109,21 @@ def serve(
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    if config is not None and settings.access_keys and is_open_to_others(config):
+        logger.warning(
+            "everybody on this host may read %s, which has access keys in it: chmod 600 it", config
+        )
     _run(settings, until_stdin_closes=until_stdin_closes)
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """Make a data directory, if it is not there.
+    """Make a data directory, for its user alone, if it is not there.
 
     Raises:
         Refusal: It can't be made, or not be written to.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_private(data_dir)
         reason = None if os.access(data_dir, os.W_OK | os.X_OK) else "it can't be written to"
     except OSError as error:
         reason = error.strerror or str(error)

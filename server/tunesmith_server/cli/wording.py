@@ -19,6 +19,7 @@ from tunesmith.v1.tuning_job_pb2 import (
     HyperParameterTrainingJobSummary,
     HyperParameterTuningJobStatus,
 )
+from tunesmith_server.domain.names import OUTPUT_MARK
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import EnumDescriptor
@@ -49,7 +50,7 @@ def several_lines(text: str) -> list[str]:
 def why_no_success(summary: HyperParameterTrainingJobSummary) -> str:
     """Say in one line why a training job failed, or ended without an objective, if it did."""
     if summary.failure_reason:
-        return plain(summary.failure_reason)
+        return plain(summary.failure_reason.partition(OUTPUT_MARK)[0])
     return several_lines(summary.objective_failure_reason)[0]
 
 

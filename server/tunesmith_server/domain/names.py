@@ -13,6 +13,9 @@ ALGORITHM_RESOURCE = "algorithm"
 #: Hyperparameter that SageMaker adds to every training job: the name of the objective metric.
 OBJECTIVE_HYPER_PARAMETER = "_tuning_objective_metric"
 
+OUTPUT_MARK = '\nErrorMessage "'
+"""Where the end of a program's output begins in a ``FailureReason``, as runners write it."""
+
 EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 """Hyperparameters from which Hyperband's MaxResource is taken when it is not given."""
 

@@ -52,6 +52,8 @@ class Algorithm:
         metric_definitions: Metrics that it prints.
         hyperparameters: What Autotune may tune each of its hyperparameters over, in the order in
             which they are chosen; None for one that is not tuned.
+        environment_names: Names of the variables that requests may set at a site that runs no
+            command lines of theirs; in one ``*`` stands for any characters.
     """
 
     name: str
@@ -59,6 +61,11 @@ class Algorithm:
     environment: Mapping[str, str] = field(default_factory=dict)
     metric_definitions: tuple[MetricDefinition, ...] = ()
     hyperparameters: Mapping[str, Parameter | None] = field(default_factory=dict)
+    environment_names: tuple[str, ...] = ()
+
+    def takes(self, variable: str) -> bool:
+        """Tell whether a variable may come from a request though its command lines may not."""
+        return any(variable == name or _fits(name, variable) for name in self.environment_names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,10 @@ class Site:
             a pattern of images; see ``of_image``.
         pythons: The Python with which scripts of a container image are run, by the same.
         instance_types: Profiles of the site's own; they come before the shipped ones.
-        allow_inline_commands: Whether requests may carry command lines of their own.
+        allow_inline_commands: Whether requests may carry command lines of their own, and whatever
+            variables they like.
+        file_roots: Absolute directories below which ``file://`` URIs of requests may lead; None:
+            they may lead anywhere.
         max_training_jobs: The most that one tuning job may launch in all.
         max_parallel_training_jobs: The most that one tuning job may have open at a time.
         quotas: The most that all of them may have.
@@ -117,6 +127,7 @@ class Site:
     pythons: Mapping[str, str] = field(default_factory=dict)
     instance_types: Mapping[str, InstanceProfile] = field(default_factory=dict)
     allow_inline_commands: bool = True
+    file_roots: tuple[str, ...] | None = None
     max_training_jobs: int = 10_000
     max_parallel_training_jobs: int = 1_000
     quotas: Quotas = Quotas()
@@ -171,11 +182,11 @@ def of_image(table: Mapping[str, str], image: str) -> str | None:
     return next((said for name, said in table.items() if _fits(name, image)), None)
 
 
-def _fits(pattern: str, image: str) -> bool:
+def _fits(pattern: str, name: str) -> bool:
     if "*" not in pattern:
         return False  # a name; names are found before
     # RE2 takes linear time, however many stars a pattern has.
-    return re2.fullmatch(".*".join(map(re2.escape, pattern.split("*"))), image) is not None
+    return re2.fullmatch(".*".join(map(re2.escape, pattern.split("*"))), name) is not None
 
 
 def algorithm_name_fault(name: str) -> str | None:

@@ -11,6 +11,7 @@ from tunesmith_server.domain import events as ev
 from tunesmith_server.domain import views
 from tunesmith_server.domain.errors import SequenceGap
 from tunesmith_server.domain.frozen import replace
+from tunesmith_server.domain.names import OUTPUT_MARK
 from tunesmith_server.domain.objective_failures import objective_failure
 from tunesmith_server.domain.states import (
     TRAINING_JOB_TRANSITIONS,
@@ -263,7 +264,8 @@ def _may_retry(trial: Trial, at: datetime, terms: RetryTerms) -> bool:
 
 def _retried(trial: Trial, reason: str, at: datetime, now: datetime, terms: RetryTerms) -> Moved:
     """Put a trial that failed into the queue; what it has spent stays spent."""
-    told = f"Retry {trial.retries + 1} of {terms.most} after: {reason}"
+    short = reason.partition(OUTPUT_MARK)[0]
+    told = f"Retry {trial.retries + 1} of {terms.most} after: {short}"
     spent = replace(trial, retries=trial.retries + 1, spent=trial.runtime(at))
     return _waiting_again(spent, at, now, terms, message=told[:FAILURE_REASON_LENGTH])
 

@@ -70,6 +70,7 @@ class EmbeddedRunner:
         slots: Trials at a time; None: the runner decides.
         stop_grace_s: How long a trial may take to stop.
         buckets: Directories that stand for buckets, by name.
+        file_roots: Directories below which ``file://`` URIs may lead; None: anywhere.
         s3: How others are reached over the network, by name; ``*`` for all others.
     """
 
@@ -78,11 +79,12 @@ class EmbeddedRunner:
     slots: int | None
     stop_grace_s: float
     buckets: Mapping[str, Path]
+    file_roots: Sequence[str] | None = None
     s3: Mapping[str, Mapping[str, str]]
 
     async def run(self) -> None:
         """Start the runner, and start it again whenever it ends, until cancelled; then stop it."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # programs' output is in it
         process: asyncio.subprocess.Process | None = None
         try:
             while True:
@@ -109,6 +111,9 @@ class EmbeddedRunner:
             command += ["--slots", str(self.slots)]
         for name, directory in self.buckets.items():
             command += ["--bucket", f"{name}={directory}"]
+        if self.file_roots is not None:
+            each = [word for root in self.file_roots for word in ("--file-root", root)]
+            command += each or ["--no-file-uris"]
         for name, members in self.s3.items():
             said = [f"{member}={value}" for member, value in members.items()]
             command += ["--s3", ",".join([name, *said])]

@@ -187,20 +187,25 @@ class Jobs:
         event = ev.TrialStopRequested(trial_name=stored.trial.name)
         await coordinator.post(event, request_id=request_id)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, request_id: str | None) -> None:
         """Delete an ended tuning job; its training jobs and artifacts stay.
 
         Raises:
             ResourceNotFound: There is no such tuning job.
             InvalidState: It has not ended.
+            Conflict: The request id was used for something else.
         """
+        if await self._is_repeat(request_id, of=f"DeleteHyperParameterTuningJob/{name}"):
+            return
         stored = await self.read(name)
         if not stored.job.status.is_terminal:
             raise InvalidState(
                 f"The request was rejected because the hyperparameter tuning job is in status "
                 f"{stored.job.status}, which is not in a terminal state. Stop it first."
             )
-        await self._store.delete_job(stored.job.job_id, deleted_at=self._clock())
+        await self._store.delete_job(
+            stored.job.job_id, deleted_at=self._clock(), request_id=request_id
+        )
 
     async def delete_training_job(self, name: str, *, request_id: str | None) -> None:
         """Delete an ended training job; its artifacts and its tuning job stay.

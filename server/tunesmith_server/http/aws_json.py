@@ -1,4 +1,4 @@
-"""Bodies of the AWS JSON 1.1 protocol: bytes to messages, answers and errors to bytes.
+"""Bodies of the AWS JSON 1.1 protocol: bytes to messages, and answers to bytes.
 
 What a message looks like as JSON is ``tunesmith.aws_json``'s, by its descriptors; here are the
 bytes around it, and SageMaker's words for what does not fit.
@@ -19,7 +19,6 @@ from tunesmith.aws_json import read_aws, to_aws
 from tunesmith.aws_json_text import load_json
 from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, Violation
 from tunesmith_server.domain.validation.members import Key, MemberPath
-from tunesmith_server.operations.error_table import told, wire_error
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 
@@ -54,13 +53,6 @@ def read_request(body: bytes, message_type: type[M], *, rules: Rules) -> M:
 def answer(message: Message) -> bytes:
     """Write an answer's body; numbers have 32 bits, as SageMaker's have, and all are finite."""
     return _written(to_aws(message, single_precision=True))
-
-
-def refusal(error: Exception, *, request_id: str) -> bytes:
-    """Write the body that says why a request is refused."""
-    return _written(
-        {"__type": wire_error(error).reason, "message": told(error, request_id=request_id)}
-    )
 
 
 def _written(data: dict[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -28,14 +29,17 @@ from tunesmith.v1 import tuning_service_pb2
 from tunesmith_server.domain.addresses import host_of, is_loopback
 from tunesmith_server.domain.errors import (
     AccessDenied,
+    MalformedRequest,
     Overloaded,
     UnknownOperation,
 )
 from tunesmith_server.engine.coordinator import Clock
 from tunesmith_server.http import aws_json
 from tunesmith_server.http.bodies import Bodies
+from tunesmith_server.http.refusals import refusal
+from tunesmith_server.http.serving import MAX_HEAD_BYTES
 from tunesmith_server.http.sigv4 import SignedRequest, check_claim, verify
-from tunesmith_server.operations.error_table import INTERNAL, wire_error
+from tunesmith_server.operations.error_table import INTERNAL, told, wire_error
 from tunesmith_server.operations.limits import MAX_REQUEST_ID
 from tunesmith_server.operations.tuning import TuningOperations
 
@@ -48,6 +52,10 @@ _TARGET: Final = "x-amz-target"
 _PREFIX: Final = "SageMaker."
 #: Under which an AWS client repeats a call whose answer it did not get.
 _INVOCATION: Final = "amz-sdk-invocation-id"
+#: Headers that say what is asked: two of them could be read either way.
+_ONCE: Final = ("content-type", _TARGET)
+#: What a header has on the wire beside its name and value: a colon, a space and the line's end.
+_HEADER_BYTES: Final = 4
 #: Longer bodies are read on a thread, one at a time, so that other calls go on meanwhile.
 _LONG_BYTES: Final = 64 * 1024
 _RETRY_AFTER: Final = timedelta(seconds=1)
@@ -108,7 +116,8 @@ class AwsJsonFront:
             routes=[
                 Route("/", self.answer, methods=["POST"]),
                 Route("/healthz", _is_alive, methods=["GET"]),
-            ]
+            ],
+            exception_handlers={404: _no_such_place, 405: _no_such_place},
         )
 
     async def answer(self, request: Request) -> Response:
@@ -121,7 +130,10 @@ class AwsJsonFront:
         except ClientDisconnect:
             return Response(status_code=400)  # which nobody reads
         except Exception as error:  # noqa: BLE001 - every error becomes a body, bugs too
-            return _refused(error, request_id, target=request.headers.get(_TARGET, ""))
+            response = _refused(error, request_id, target=request.headers.get(_TARGET, ""))
+            if _has_two_lengths(request):
+                response.headers["connection"] = "close"  # where the next call begins is not sure
+            return response
         finally:
             self._calls -= 1
 
@@ -131,6 +143,7 @@ class AwsJsonFront:
                 f"Rate exceeded: {MAX_CALLS} calls are under way; try again soon.",
                 retry_after=_RETRY_AFTER,
             )
+        _check_head(request)
         # First, so that nothing is read for those who are not let in.
         self._admit(request)
         async with self._bodies.whole(request.stream()) as body:
@@ -210,9 +223,39 @@ def _refused(error: Exception, request_id: str, *, target: str) -> Response:
     wire = wire_error(error)
     if wire is INTERNAL:
         logger.error("%s failed, request id %s", target[:100], request_id, exc_info=error)
-    response = _response(
-        wire.http_status, aws_json.refusal(error, request_id=request_id), request_id
-    )
-    # Clients in Go look for the name here first, others in the body alone.
-    response.headers["x-amzn-ErrorType"] = wire.reason
-    return response
+    message = told(error, request_id=request_id)
+    return refusal(wire.http_status, wire.reason, message, request_id=request_id)
+
+
+def _no_such_place(_request: Request, error: Exception) -> Response:
+    """Refuse what is neither a call nor the question whether the server is there."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    message = "Calls are POST requests to /; GET /healthz tells whether the server is there."
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return refusal(status, "UnknownOperationException", message, headers=headers)
+
+
+def _has_two_lengths(request: Request) -> bool:
+    """Tell whether a request says twice where its body ends, so that a proxy may have read it otherwise."""
+    return "content-length" in request.headers and "transfer-encoding" in request.headers
+
+
+def _check_head(request: Request) -> None:
+    """Refuse a head that is too long, or that others before us may have read otherwise.
+
+    Raises:
+        MalformedRequest: It is.
+    """
+    raw = request.headers.raw
+    # The server's own limit is on what it has to wait for, and a long head may come at once.
+    length = sum(len(name) + len(value) + _HEADER_BYTES for name, value in raw)
+    if length + len(request.scope.get("raw_path", b"")) > MAX_HEAD_BYTES:
+        raise MalformedRequest(
+            f"The request line and headers are longer than {MAX_HEAD_BYTES} bytes, the most that a "
+            "request may have."
+        )
+    if _has_two_lengths(request):
+        raise MalformedRequest("There are a Content-Length and a Transfer-Encoding; send one.")
+    for header in _ONCE:
+        if len(request.headers.getlist(header)) > 1:
+            raise MalformedRequest(f"The header {header} comes more than once.")

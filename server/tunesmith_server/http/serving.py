@@ -10,11 +10,14 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tunesmith_server.domain.addresses import Address
+from tunesmith_server.http.refusals import BUSY, refusal
 
 #: Connections beyond this are answered 503, which AWS clients repeat after a while.
 MAX_CONNECTIONS: Final = 1024
@@ -28,7 +31,10 @@ _GRACE_S: Final = 2
 
 
 class _Protocol(H11Protocol):
-    """Close a connection on which no call begins; uvicorn itself waits for ever for a first one."""
+    """Close a connection on which no call begins, and refuse as AWS does what is no HTTP.
+
+    uvicorn itself waits for ever for a first call.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,6 +52,21 @@ class _Protocol(H11Protocol):
             self.transport.close()
         else:
             self._look_again(self.cycle)
+
+    def _should_upgrade(self) -> bool:
+        # A request to speak another protocol may be passed over (RFC 9110, section 7.8); uvicorn
+        # does so with a warning, and with advice that is none here.
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        response = refusal(400, "SerializationException", msg, headers={"connection": "close"})
+        for event in (
+            h11.Response(status_code=400, headers=response.raw_headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -71,9 +92,18 @@ async def serving(app: Starlette, address: Address) -> AsyncIterator[Address]:
         OSError: The address can't be listened on.
     """
     sockets = await _listen(address)
+
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn's own answer beyond its limit has no name and no request id.
+        if len(server.server_state.connections) < MAX_CONNECTIONS:
+            await app(scope, receive, send)
+            return
+        told = f"There are {MAX_CONNECTIONS} connections; try again soon."
+        await refusal(503, BUSY, told)(scope, receive, send)
+
     server = _Server(
         uvicorn.Config(
-            app,
+            bounded,
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -82,7 +112,6 @@ async def serving(app: Starlette, address: Address) -> AsyncIterator[Address]:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=int(2 * IDLE_S),
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,

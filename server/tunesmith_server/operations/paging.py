@@ -10,11 +10,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from google.protobuf.message import Message
 
+from tunesmith.v1 import sorting_pb2
+from tunesmith.v1 import training_job_operations_pb2 as training_pb
+from tunesmith.v1 import tuning_service_pb2 as service_pb
 from tunesmith_server.domain.errors import InvalidPagingToken
 from tunesmith_server.store.store import Position
 
@@ -22,7 +25,20 @@ _NOT_OURS: Final = "it is not a token that this service issued"
 _LATEST: Final = 2**63 - 1
 
 #: Members that may change from page to page.
-_FREE_MEMBERS = ("next_token", "max_results")
+_FREE_MEMBERS: Final = ("next_token", "max_results")
+_BY_NAME: Final = sorting_pb2.HYPER_PARAMETER_TUNING_JOB_SORT_BY_OPTIONS_NAME
+_TRIALS_BY_NAME: Final = sorting_pb2.TRAINING_JOB_SORT_BY_OPTIONS_NAME
+_BY_TIME: Final = sorting_pb2.SORT_BY_CREATION_TIME
+_UPWARDS: Final = sorting_pb2.SORT_ORDER_ASCENDING
+#: What a list is sorted by when its request does not say. A query is the same one said or unsaid.
+DEFAULT_SORT: Final[Mapping[type[Message], Mapping[str, int]]] = {
+    service_pb.ListHyperParameterTuningJobsRequest: {"sort_by": _BY_NAME, "sort_order": _UPWARDS},
+    training_pb.ListTrainingJobsForHyperParameterTuningJobRequest: {
+        "sort_by": _TRIALS_BY_NAME,
+        "sort_order": _UPWARDS,
+    },
+    training_pb.ListTrainingJobsRequest: {"sort_by": _BY_TIME, "sort_order": _UPWARDS},
+}
 
 
 def next_token(request: Message, position: Position | None) -> str | None:
@@ -75,5 +91,8 @@ def _digest(request: Message) -> str:
     query.CopyFrom(request)
     for member in _FREE_MEMBERS:
         query.ClearField(member)
+    for member, default in DEFAULT_SORT.get(type(request), {}).items():
+        if getattr(query, member) == default:
+            query.ClearField(member)
     named = type(request).__name__.encode() + query.SerializeToString(deterministic=True)
     return hashlib.blake2s(named, digest_size=8).hexdigest()

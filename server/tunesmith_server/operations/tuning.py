@@ -116,7 +116,7 @@ class TuningOperations:
     ) -> pb.DeleteHyperParameterTuningJobResponse:
         """Delete an ended tuning job; training jobs and artifacts stay."""
         check_request(request)
-        await self._jobs.delete(request.hyper_parameter_tuning_job_name)
+        await self._jobs.delete(request.hyper_parameter_tuning_job_name, request_id=request_id)
         return pb.DeleteHyperParameterTuningJobResponse()
 
     async def ListTrainingJobsForHyperParameterTuningJob(

@@ -30,6 +30,7 @@ from tunesmith_server.store.store import Commit, NewJob, StoredJob
 
 _CREATE: Final = "CreateHyperParameterTuningJob"
 _COMMIT: Final = "commit"
+_DELETE: Final = "DeleteHyperParameterTuningJob"
 _DELETE_TRIAL: Final = "DeleteTrainingJob"
 
 
@@ -219,13 +220,21 @@ def _note_commit(database: Database, job: TuningJob, request_id: str) -> None:
         raise _used(request_id, reading.find_request(database, request_id) or "another request")
 
 
-def delete_job(database: Database, job_id: int, deleted_at: datetime) -> bool:
-    """Hide a tuning job, free its name and forget its tags; False: there is none."""
-    row = database.one("delete_job", job_id=job_id, deleted_at=rows.from_time(deleted_at))
+def delete_job(
+    database: Database, job_id: int, deleted_at: datetime, request_id: str | None
+) -> bool:
+    """Hide a tuning job, free its name and forget its tags; False: there is none.
+
+    Raises:
+        Conflict: The idempotency key was used before.
+    """
+    at = rows.from_time(deleted_at)
+    row = database.one("delete_job", job_id=job_id, deleted_at=at)
     if row is None:
         return False
     # A tuning job made anew under the name has the same ARN, and starts without tags.
     database.run("delete_all_tags", arn=row["arn"])
+    _note_deletion(database, request_id, f"{_DELETE}/{row['name']}", job_id=job_id, at=at)
     return True
 
 
@@ -242,19 +251,28 @@ def delete_trial(
     if row is None:
         return False
     database.run("delete_all_tags", arn=row["arn"])
-    if request_id is not None:
-        noted = database.run(
-            "insert_request",
-            request_id=request_id,
-            operation=_DELETE_TRIAL,
-            resource=row["name"],
-            job_id=row["job_id"],
-            digest=None,
-            requested_at=at,
-        )
-        if not noted:
-            raise _used(request_id, reading.find_request(database, request_id) or "another request")
+    done = f"{_DELETE_TRIAL}/{row['name']}"
+    _note_deletion(database, request_id, done, job_id=row["job_id"], at=at)
     return True
+
+
+def _note_deletion(
+    database: Database, request_id: str | None, done: str, *, job_id: int, at: int
+) -> None:
+    if request_id is None:
+        return
+    operation, _, resource = done.partition("/")
+    noted = database.run(
+        "insert_request",
+        request_id=request_id,
+        operation=operation,
+        resource=resource,
+        job_id=job_id,
+        digest=None,
+        requested_at=at,
+    )
+    if not noted:
+        raise _used(request_id, reading.find_request(database, request_id) or "another request")
 
 
 def add_tags(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -102,9 +103,13 @@ class SqliteStore:
         """Apply one change of a tuning job."""
         await self._writer.commit(commit)
 
-    async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
+    async def delete_job(
+        self, job_id: int, *, deleted_at: datetime, request_id: str | None = None
+    ) -> bool:
         """Hide a tuning job and free its name."""
-        return await self._writer.apply(lambda db: changes.delete_job(db, job_id, deleted_at))
+        return await self._writer.apply(
+            lambda db: changes.delete_job(db, job_id, deleted_at, request_id)
+        )
 
     async def delete_trial(
         self, name: str, *, deleted_at: datetime, request_id: str | None = None
@@ -197,6 +202,8 @@ def _connect(
     try:
         lock = DatabaseLock(path)
         resources.callback(lock.release)
+        # Made here, for its user alone; SQLite gives the files beside it the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = connect_writer(path)
         writing = Database(connection, statements)
         resources.callback(writing.close)

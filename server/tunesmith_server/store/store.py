@@ -252,10 +252,15 @@ class Store(Protocol):
                 deleted, or the ``request_id`` was used before.
         """
 
-    async def delete_job(self, job_id: int, *, deleted_at: datetime) -> bool:
+    async def delete_job(
+        self, job_id: int, *, deleted_at: datetime, request_id: str | None = None
+    ) -> bool:
         """Hide a tuning job, drop its tags and free its name; False: there is none.
 
         Its training jobs stay.
+
+        Raises:
+            Conflict: The ``request_id`` was used before.
         """
 
     async def delete_trial(

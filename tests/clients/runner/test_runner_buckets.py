@@ -55,7 +55,17 @@ def test_a_key_that_is_no_path_within_is_refused(bucket: Path, key: str) -> None
         locate(f"s3://lab{key}", member="S3Uri", buckets={"lab": bucket})
 
 
-@pytest.mark.parametrize("uri", ["s3://other/key", "s3://", "s3:///key"])
+@pytest.mark.parametrize("uri", ["s3://MyBucket/k", "s3://b/k", "s3://a_b/k", "s3://", "s3:///key"])
+def test_what_no_bucket_can_be_called_is_refused_with_the_names_that_it_can_have(
+    bucket: Path, uri: str
+) -> None:
+    with pytest.raises(TrialFailure, match="of no bucket, which has 3 to 63 small letters") as told:
+        locate(uri, member="S3Uri", buckets={"lab": bucket})
+    assert "It has lab." in told.value.reason
+    assert "Give it one" not in told.value.reason
+
+
+@pytest.mark.parametrize("uri", ["s3://other/key", "s3://other"])
 def test_a_bucket_without_a_directory_is_refused_with_how_to_give_it_one(
     bucket: Path, uri: str
 ) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -14,9 +15,11 @@ import pytest
 
 from tests.clients.runner.conftest import Assigner, RunnerStarter
 from tests.clients.runner.fake_server import FakeServer
+from tunesmith.runner.endings import ProgramExit, algorithm_failure
 from tunesmith.v1 import data_source_pb2 as source_pb
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
+from tunesmith_server.domain.names import OUTPUT_MARK
 
 STARTING = pb.TRIAL_STAGE_STARTING
 DOWNLOADING = pb.TRIAL_STAGE_DOWNLOADING
@@ -139,6 +142,43 @@ async def test_without_a_failure_file_the_exit_code_is_the_reason(
         ended = await server.ended(key)
     assert ended.failure_reason == "AlgorithmError: Exit Code: 7"
     assert server.stages(key) == [STARTING, TRAINING]
+
+
+async def test_without_a_failure_file_the_end_of_the_output_says_why(
+    server: FakeServer, runner: RunnerStarter, assignment: Assigner
+) -> None:
+    code = "print('epoch 1'); raise ValueError('no column b')"
+    async with runner():
+        ended = await server.ended(await server.assign(assignment(code)))
+    first, message = ended.failure_reason.split("\n", 1)
+    assert first == "AlgorithmError: Exit Code: 1"
+    assert f"\n{message}".startswith(OUTPUT_MARK)
+    assert message.startswith('ErrorMessage "epoch 1\nTraceback')
+    assert message.endswith('\nValueError: no column b"')
+
+
+def test_of_a_long_output_the_last_of_it_is_told() -> None:
+    ending = ProgramExit(code=1, by_itself=True, started_at=datetime.now(UTC))
+    lines = [*(f"line {number} " + "x" * 200 for number in range(50)), "é" * 10, "", "  "]
+    reason = algorithm_failure(ending, "", last_lines=lines).reason
+    assert len(reason) == 1024
+    assert reason.startswith('AlgorithmError: Exit Code: 1\nErrorMessage "…')
+    assert reason.endswith("x\n" + "é" * 10 + '"')
+    assert algorithm_failure(ending, "", last_lines=["", " "]).reason == (
+        "AlgorithmError: Exit Code: 1"
+    )
+    assert algorithm_failure(ending, "own words", last_lines=lines).reason == (
+        "AlgorithmError: own words"
+    )
+
+
+def test_a_scripts_end_bears_the_toolkits_name() -> None:
+    ending = ProgramExit(code=2, by_itself=True, started_at=datetime.now(UTC))
+    told = algorithm_failure(ending, "", last_lines=["a", "b"], is_script=True)
+    assert told.reason == (
+        'AlgorithmError: ExecuteUserScriptError: Exit Code: 2\nErrorMessage "a\nb"'
+    )
+    assert not told.retryable
 
 
 async def test_a_death_by_signal_is_named(

@@ -328,6 +328,32 @@ def test_a_failure_is_reported_with_the_training_jobs_last_lines(progress: Progr
     ]
 
 
+def test_the_output_is_shown_once_with_a_failure(progress: Progress) -> None:
+    reason = 'AlgorithmError: Exit Code: 1\nErrorMessage "Traceback\nValueError: bad"'
+    progress.apply(training_job_event(3, 1, "Failed", reason=reason))
+    (failed,) = progress.failures
+    first = f"{trial(1)}: AlgorithmError: Exit Code: 1"
+    assert failure_lines("", [failed], {trial(1): ["epoch 1", "Traceback"]})[1:] == [
+        first,
+        "    | epoch 1",
+        "    | Traceback",
+    ]
+    assert failure_lines("", [failed], {})[1:] == [
+        first,
+        "    | Traceback",
+        "    | ValueError: bad",
+    ]
+    progress.apply(training_job_event(4, 2, "Failed", reason="AlgorithmError: one\ntwo"))
+    told = failure_lines("", list(progress.failures)[1:], {trial(2): ["x"]})
+    assert told[1:] == [rf"{trial(2)}: AlgorithmError: one\ntwo", "    | x"]
+
+
+def test_a_failure_takes_one_line_beside_others() -> None:
+    reason = 'AlgorithmError: Exit Code: 1\nErrorMessage "Traceback\nValueError: bad"'
+    told = training_job_event(3, 1, "Failed", reason=reason)
+    assert wording.why_no_success(told.training_job.summary) == "AlgorithmError: Exit Code: 1"
+
+
 def test_training_jobs_that_ran_and_gave_no_objective_are_remembered(progress: Progress) -> None:
     progress.apply(training_job_event(1, 1, "Completed", no_objective=NEVER_FOUND))
     progress.apply(training_job_event(2, 2, "Failed", reason="bad", no_objective=NEVER_FOUND))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.server.domain.job_specs import CREATED_AT, job_spec
-from tests.server.domain.tuning_job_driver import Driver
+from tests.server.domain.tuning_job_driver import Driver, ended
 from tunesmith_server.domain import effects as fx
 from tunesmith_server.domain import events as ev
 from tunesmith_server.domain.errors import InvalidState
@@ -329,6 +329,16 @@ def test_only_a_failure_that_can_pass_is_retried() -> None:
     job.fail(2)
     assert job.trial(2).status is TrainingJobStatus.FAILED
     assert job.job.counters.non_retryable_error == 1
+
+
+def test_the_message_of_a_retry_leaves_the_output_out() -> None:
+    job = retrying()
+    job.assign(1)
+    reason = 'AlgorithmError: Exit Code: 75\nErrorMessage "Traceback\nOSError: gone"'
+    job.report(1, ended(ev.Outcome.FAILED, reason=reason, retryable=True))
+    assert job.trial(1).transitions[-2].message == (
+        "Retry 1 of 2 after: AlgorithmError: Exit Code: 75"
+    )
 
 
 def test_without_a_retry_strategy_there_is_one_attempt() -> None:

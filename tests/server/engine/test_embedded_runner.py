@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tunesmith.runner import S3Endpoint
+from tunesmith.runner import RunnerSettings, S3Endpoint
 from tunesmith_server.cli.runner import runner as runner_command
 from tunesmith_server.cli.runner import s3_endpoints
 from tunesmith_server.engine import embedded_runner as module
@@ -39,6 +40,19 @@ def _runner(folder: Path) -> EmbeddedRunner:
         buckets={},
         s3={},
     )
+
+
+@pytest.mark.parametrize("roots", [None, (), ("/srv/a", "/srv/b")])
+def test_the_runner_is_told_the_roots_of_file_uris(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roots: tuple[str, ...] | None
+) -> None:
+    told: list[RunnerSettings] = []
+    monkeypatch.setattr(sys.modules["tunesmith_server.cli.runner"], "_run", told.append)
+    command = replace(_runner(tmp_path), file_roots=roots)._command()
+    assert command[3] == "runner"
+    done = CliRunner().invoke(runner_command, command[4:], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert [each.file_roots for each in told] == [None if roots is None else (*map(Path, roots),)]
 
 
 @asynccontextmanager

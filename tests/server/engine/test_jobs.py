@@ -184,13 +184,30 @@ async def test_only_an_ended_training_job_is_deleted_and_once(engine: Engine) ->
 async def test_only_an_ended_job_is_deleted(engine: Engine) -> None:
     await engine.create("job")
     with pytest.raises(InvalidState, match="not in a terminal state"):
-        await engine.jobs.delete("job")
+        await engine.jobs.delete("job", request_id=None)
     await engine.jobs.stop("job", request_id=None)
     await _settled(engine, "job")
-    await engine.jobs.delete("job")
+    await engine.jobs.delete("job", request_id=None)
     with pytest.raises(ResourceNotFound):
-        await engine.jobs.delete("job")
+        await engine.jobs.delete("job", request_id=None)
     await engine.create("job")
+
+
+async def test_a_repeated_deletion_gets_the_first_answer_whatever_bears_the_name(
+    engine: Engine,
+) -> None:
+    await engine.create("job")
+    await engine.jobs.stop("job", request_id=None)
+    await _settled(engine, "job")
+    await engine.jobs.delete("job", request_id="delete")
+    await engine.jobs.delete("JOB", request_id="delete")
+    await engine.create("job")
+    await engine.jobs.delete("job", request_id="delete")
+    assert (await engine.jobs.read("job")).job.status is TuningJobStatus.IN_PROGRESS
+    with pytest.raises(ResourceNotFound):
+        await engine.jobs.delete("other", request_id="another")
+    with pytest.raises(Conflict, match="delete"):
+        await engine.jobs.delete("other", request_id="delete")
 
 
 async def test_reports_are_durable_when_taken_in(engine: Engine) -> None:

@@ -30,18 +30,23 @@ async def post(
     parts: Iterable[bytes] = (b"{}",),
     *,
     headers: Mapping[str, str] = HEADERS,
+    more_headers: Iterable[tuple[str, str]] = (),
+    method: str = "POST",
+    path: str = "/",
     leaves: bool = False,
 ) -> Answer:
-    """Post a body in parts; a caller that ``leaves`` is gone after the last of them."""
+    """Send a body in parts; a caller that ``leaves`` is gone after the last of them."""
     scope = {
         "type": "http",
         "http_version": "1.1",
-        "method": "POST",
+        "method": method,
         "scheme": "http",
-        "path": "/",
-        "raw_path": b"/",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "headers": [
+            (name.encode(), value.encode()) for name, value in (*headers.items(), *more_headers)
+        ],
     }
     waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     if leaves:

@@ -13,7 +13,7 @@ from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import training_job_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import InvalidRequest, MalformedRequest, Violation
-from tunesmith_server.http.aws_json import answer, read_request, refusal
+from tunesmith_server.http.aws_json import answer, read_request
 
 Listing = pb.ListHyperParameterTuningJobsRequest
 Create = pb.CreateHyperParameterTuningJobRequest
@@ -143,11 +143,3 @@ def test_every_number_of_an_answer_is_a_number_to_clients() -> None:
     ]
     del described.final_metric_data_list[3], described.final_metric_data_list[:2]
     assert "FinalMetricDataList" not in json.loads(answer(described))
-
-
-def test_a_bug_is_told_by_its_request_id_alone() -> None:
-    body = json.loads(refusal(KeyError("a secret"), request_id="r-1"))
-    assert body == {
-        "__type": "InternalFailure",
-        "message": "Internal failure; request id r-1.",
-    }

@@ -13,12 +13,13 @@ from typing import Any, cast
 import pytest
 from google.protobuf.message import Message
 
-from tests.server.http.asgi import HEADERS, post
+from tests.server.http.asgi import HEADERS, Answer, post
 from tunesmith.v1 import tuning_service_pb2
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.errors import StoreUnavailable
 from tunesmith_server.http import front
 from tunesmith_server.http.front import AwsJsonFront, operations_of
+from tunesmith_server.http.serving import MAX_HEAD_BYTES
 from tunesmith_server.operations.tuning import TuningOperations
 
 SERVICE = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]
@@ -177,3 +178,69 @@ async def test_a_caller_that_leaves_in_the_midst_of_its_body_leaves_nothing_behi
     assert operations.asked == []
     assert caplog.records == []
     assert (await post(app)).status == 200
+
+
+def refused(answer: Answer, *, status: int = 400) -> tuple[str, str]:
+    """Give the name and the message of an answer that refuses in AWS's form."""
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/x-amz-json-1.1"
+    assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-amzn-requestid"])
+    told = json.loads(answer.body)
+    assert set(told) == {"__type", "message"}
+    assert answer.headers["x-amzn-errortype"] == told["__type"]
+    return told["__type"], told["message"]
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("content-type", "text/plain"),
+        ("content-type", HEADERS["content-type"]),
+        ("x-amz-target", "SageMaker.DeleteTags"),
+    ],
+)
+async def test_what_is_asked_is_said_once(
+    app: Any, operations: Operations, header: str, value: str
+) -> None:
+    name, message = refused(await post(app, more_headers=[(header, value)]))
+    assert name == "SerializationException"
+    assert header in message
+    assert operations.asked == []
+
+
+async def test_a_body_with_two_ends_is_refused_and_its_connection_closed(
+    app: Any, operations: Operations
+) -> None:
+    two = [("content-length", "2"), ("transfer-encoding", "chunked")]
+    answer = await post(app, more_headers=two)
+    assert "Content-Length" in refused(answer)[1]
+    assert answer.headers["connection"] == "close"
+    assert operations.asked == []
+    for one in two:
+        answer = await post(app, more_headers=[one])
+        assert answer.status == 200
+        assert "connection" not in answer.headers
+
+
+async def test_the_limit_of_a_head_is_strict(app: Any, operations: Operations) -> None:
+    taken = sum(len(name) + len(value) + 4 for name, value in HEADERS.items()) + len("/x: \r\n")
+    fits = [("x", "y" * (MAX_HEAD_BYTES - taken))]
+    assert (await post(app, more_headers=fits)).status == 200
+    for many in ([("x", fits[0][1] + "y")], [("x", "y")] * 20_000):
+        name, message = refused(await post(app, more_headers=many))
+        assert (name, str(MAX_HEAD_BYTES) in message) == ("SerializationException", True)
+    assert len(operations.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/elsewhere", 404), ("GET", "/", 405), ("PUT", "/", 405)],
+)
+async def test_what_is_no_call_is_refused_in_awss_form(
+    app: Any, method: str, path: str, status: int
+) -> None:
+    answer = await post(app, method=method, path=path)
+    name, message = refused(answer, status=status)
+    assert name == "UnknownOperationException"
+    assert "POST" in message
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 
 import pytest
@@ -100,3 +101,55 @@ async def test_a_call_that_takes_long_is_not_taken_for_an_idle_connection(
         gate.set()
         assert await answered(reader) == b"here"
         writer.close()
+
+
+async def whole_answer(reader: asyncio.StreamReader) -> tuple[bytes, dict[str, str], bytes]:
+    async with asyncio.timeout(10):
+        status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        pairs = (line.split(": ", 1) for line in lines)
+        headers = {name.lower(): value for name, value in pairs}
+        body = await reader.readexactly(int(headers["content-length"]))
+    return status.split(" ")[1].encode(), headers, body
+
+
+async def test_what_is_no_http_is_refused_in_awss_form() -> None:
+    async with serving(app(), ANYWHERE) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+        status, headers, body = await whole_answer(reader)
+        assert (status, await reader.read()) == (b"400", b"")
+        writer.close()
+    assert json.loads(body)["__type"] == headers["x-amzn-errortype"] == "SerializationException"
+    assert headers["content-type"] == "application/x-amz-json-1.1"
+    assert headers["connection"] == "close"
+    assert headers["x-amzn-requestid"]
+
+
+async def test_a_connection_beyond_the_limit_is_told_in_awss_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 2)
+    async with serving(app(), ANYWHERE) as address:
+        first = await asyncio.open_connection(address.host, address.port)
+        first[1].write(GET)
+        assert await answered(first[0]) == b"here"
+        second = await asyncio.open_connection(address.host, address.port)
+        second[1].write(GET)
+        status, headers, body = await whole_answer(second[0])
+        assert status == b"503"
+        assert json.loads(body)["__type"] == headers["x-amzn-errortype"] == "ServiceUnavailable"
+        assert headers["x-amzn-requestid"]
+        for _, writer in (first, second):
+            writer.close()
+
+
+async def test_a_request_to_upgrade_is_passed_over_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(app(), ANYWHERE) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        writer.write(GET.removesuffix(b"\r\n") + upgrade)
+        assert await answered(reader) == b"here"
+        writer.close()
+    assert caplog.records == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from tunesmith.v1 import sorting_pb2, training_job_pb2, tuning_job_pb2
 from tunesmith.v1 import training_job_operations_pb2 as training_pb
 from tunesmith.v1 import tuning_service_pb2 as pb
 from tunesmith_server.domain.enum_names import sagemaker_name
+from tunesmith_server.domain.errors import InvalidPagingToken
 from tunesmith_server.domain.states import TrainingJobStatus, TuningJobStatus
 from tunesmith_server.operations import paging, queries
 from tunesmith_server.store.store import (
@@ -158,3 +160,26 @@ def test_training_jobs_with_a_warm_pool_or_a_plan_are_none() -> None:
     plan = "arn:aws:sagemaker:local:000000000000:training-plan/p"
     request = training_pb.ListTrainingJobsRequest(training_plan_arn_equals=plan)
     assert queries.training_jobs(request) is None
+
+
+def test_the_defaults_of_sorting_may_be_said_from_one_page_to_the_next() -> None:
+    there = Position(key="k", name="n")
+    reads = {
+        pb.ListHyperParameterTuningJobsRequest: queries.tuning_jobs,
+        training_pb.ListTrainingJobsRequest: queries.training_jobs,
+        training_pb.ListTrainingJobsForHyperParameterTuningJobRequest: (
+            lambda request: queries.training_jobs_of(request, 3)
+        ),
+    }
+    assert set(reads) == set(paging.DEFAULT_SORT)
+    for request_type, defaults in paging.DEFAULT_SORT.items():
+        read: Any = reads[request_type]
+        unsaid, said = request_type(), request_type(**defaults)
+        assert read(said) == read(unsaid)
+        for first, second in ((unsaid, said), (said, unsaid)):
+            token = paging.next_token(first, there)
+            assert token is not None
+            assert paging.position(second, token) == there
+        other = request_type(sort_order=sorting_pb2.SORT_ORDER_DESCENDING)
+        with pytest.raises(InvalidPagingToken):
+            paging.position(other, token or "")

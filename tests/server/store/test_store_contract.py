@@ -508,6 +508,15 @@ async def test_deleting_what_is_not_there_is_false(store: Store) -> None:
     assert await store.delete_job(stored.job.job_id, deleted_at=NOW) is False
 
 
+async def test_what_was_deleted_under_a_key_is_found_by_it(store: Store) -> None:
+    stored = await store.create_job(new_job("digits", request_id="create"))
+    with pytest.raises(Conflict, match="create"):
+        await store.delete_job(stored.job.job_id, deleted_at=NOW, request_id="create")
+    assert await store.job("digits") == stored
+    assert await store.delete_job(stored.job.job_id, deleted_at=NOW, request_id="delete") is True
+    assert await store.find_request("delete") == "DeleteHyperParameterTuningJob/digits"
+
+
 async def test_a_tuning_job_made_anew_has_none_of_the_old_ones_tags(store: Store) -> None:
     stored = await store.create_job(new_job("digits", tags={"team": "a"}))
     await store.delete_job(stored.job.job_id, deleted_at=NOW)

@@ -153,6 +153,7 @@ class RunnerAgent:
                 limits=settings.limits,
                 environment=self._environment,
                 buckets=_connected(settings.buckets, connections),
+                file_roots=settings.file_roots,
                 cpu_count=self._cpu_count,
                 clock=self._clock,
             )

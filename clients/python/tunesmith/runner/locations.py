@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
-from urllib.parse import unquote, urlsplit
 
+from tunesmith.file_uris import path_of_file_uri
 from tunesmith.runner.errors import FailureKind, TrialFailure
 from tunesmith.runner.s3_client import ALL_OTHER_BUCKETS, S3Connection
 
@@ -61,13 +61,8 @@ def locate(uri: str, *, member: str, buckets: Buckets) -> Path | S3Location:
     """
     if (found := _S3_URI.fullmatch(uri)) is not None:
         return _locate_key(uri, bucket=found[1], key=found[2], member=member, buckets=buckets)
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        parts = urlsplit("")
-    path = unquote(parts.path)
-    local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
-    if not local or not path.startswith("/") or "\0" in path or parts.query or parts.fragment:
+    path = path_of_file_uri(uri)
+    if path is None:
         raise TrialFailure(
             FailureKind.CLIENT,
             f"{member} is {uri!r}: this runner takes file:///absolute/path, with '?', '#' and '%' "
@@ -96,6 +91,12 @@ def _locate_key(
         place = buckets.get(ALL_OTHER_BUCKETS)
     if place is None:
         known = f" It has {', '.join(sorted(buckets))}." if buckets else ""
+        if not _BUCKET_NAME.fullmatch(bucket):
+            raise TrialFailure(
+                FailureKind.CLIENT,
+                f"{member} is {uri!r}: {bucket!r} can be the name of no bucket, which has 3 to 63 "
+                f"small letters, digits and inner dots and hyphens.{known}",
+            )
         raise TrialFailure(
             FailureKind.CLIENT,
             f"{member} is {uri!r}: this runner has no directory for the bucket {bucket!r}.{known} "

@@ -6,21 +6,19 @@ objective pay nothing.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from tunesmith.runner.lines import LineSplitter
+from tunesmith.runner.log_end import lines_at_end
 from tunesmith.runner.metrics import NearMiss, nearest_misses
 from tunesmith.v1 import runner_service_pb2 as pb
 
 #: The hyperparameter by which SageMaker tells a training job its objective metric's name.
 OBJECTIVE_HYPER_PARAMETER: Final = "_tuning_objective_metric"
 
-#: How much of the log's end is looked at, and how much of each of its lines.
-_READ_BYTES: Final = 256 * 1024
+#: How much of each line of the log's end is looked at.
 _LOOKED_AT_CHARACTERS: Final = 500
 # A hostile pattern takes milliseconds a line. One that is compiled, or matched, is not interrupted.
 _SEARCH_S: Final = 1.0
@@ -57,7 +55,7 @@ def missing_objective(
     Raises:
         OSError: The log cannot be read.
     """
-    lines = _last_lines_of(log)
+    lines = lines_at_end(log)
     until = clock() + _SEARCH_S
 
     def in_time() -> Iterator[str]:
@@ -74,16 +72,6 @@ def missing_objective(
         nearest_lines=map(_nearest_line, _in_turn(found)),
         last_lines=[_cut(line, _LINE_BYTES) for line in lines[-_LAST_LINES:]],
     )
-
-
-def _last_lines_of(log: Path) -> list[str]:
-    splitter = LineSplitter()
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _READ_BYTES))
-        lines = splitter.feed(file.read(_READ_BYTES)) + splitter.finish()
-    # The first one is the end of a line, unless the log is read from its beginning.
-    return lines[1:] if size > _READ_BYTES and len(lines) > 1 else lines
 
 
 def _worth_showing(misses: Sequence[NearMiss]) -> Sequence[NearMiss]:

@@ -66,6 +66,8 @@ class RunnerSettings:
         labels: For placement.
         buckets: By a bucket's name the absolute directory that stands for it, or how it is reached
             over the network; ``*`` for those without an entry. Others are not reached.
+        file_roots: The absolute directories below which ``file://`` URIs may lead, links resolved.
+            ``None``: they may lead anywhere.
         exit_when_orphaned_s: End after this long without a server, once no trial runs; what
             the server has not acknowledged by then is lost. ``None``: wait for ever.
         limits: Bounds, seldom changed.
@@ -78,6 +80,7 @@ class RunnerSettings:
     gpus: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     buckets: Mapping[str, Path | S3Endpoint] = field(default_factory=dict)
+    file_roots: tuple[Path, ...] | None = None
     exit_when_orphaned_s: float | None = None
     limits: RunnerLimits = field(default_factory=RunnerLimits)
 
@@ -96,6 +99,9 @@ class RunnerSettings:
         for name, place in self.buckets.items():
             if isinstance(place, Path) and not place.is_absolute():
                 raise ValueError(f"the bucket {name!r} is {place}: write an absolute path")
+        for root in self.file_roots or ():
+            if not root.is_absolute():
+                raise ValueError(f"file_roots has {root}: write an absolute path")
 
 
 def server_address(server: str | Path) -> str | None:

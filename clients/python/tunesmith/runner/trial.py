@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from tunesmith.runner import artifacts, channels, contract, data_directory, disk
@@ -26,7 +27,9 @@ from tunesmith.runner.errors import (
     TrialFailure,
     failure_of_os_error,
 )
+from tunesmith.runner.file_roots import check_file_roots
 from tunesmith.runner.locations import Buckets
+from tunesmith.runner.log_end import lines_at_end
 from tunesmith.runner.metrics import MetricPatternError, MetricScanner
 from tunesmith.runner.missing_objective import (
     missing_objective,
@@ -59,6 +62,7 @@ class TrialHost:
     limits: RunnerLimits
     environment: Mapping[str, str]
     buckets: Buckets
+    file_roots: tuple[Path, ...] | None
     cpu_count: int
     clock: Callable[[], datetime]
 
@@ -139,6 +143,7 @@ class Trial:
     async def _live(self, gpus: tuple[str, ...]) -> pb.TrialEnded:
         self._report(pb.TRIAL_STAGE_STARTING)
         assignment, tree, host = self._assignment, self._tree, self._host
+        await host.threads.run(check_file_roots, assignment, host.file_roots)
         # Of a bucket it is asked whether it is there.
         place = await host.threads.run(
             artifacts.destination,
@@ -285,7 +290,7 @@ class Trial:
         if self._failure is not None:
             return failed(self._failure, ending)
         if reason is None and ending.code != 0:
-            return failed(algorithm_failure(ending, contract.failure_text(self._tree)), ending)
+            return failed(await self._blamed(ending), ending)
         outcome = pb.TRIAL_OUTCOME_COMPLETED
         if reason is not None:
             outcome = OUTCOMES.get(reason, pb.TRIAL_OUTCOME_RETURNED)
@@ -296,6 +301,18 @@ class Trial:
             except TrialFailure as failure:
                 return failed(failure, ending)
         return ended(outcome, ending, model_artifacts_uri=uri)
+
+    async def _blamed(self, ending: ProgramExit) -> TrialFailure:
+        """Say why the program failed, by the file that it left or else by its output."""
+        text, lines = contract.failure_text(self._tree), list[str]()
+        if not text:
+            try:
+                lines = await self._host.threads.run(lines_at_end, self._tree.log)
+            except OSError:
+                # An end without its explanation is worth more than none.
+                _LOGGER.exception("%s: its output could not be read", self._name)
+        is_script = script_of(self._assignment.hyper_parameters) is not None
+        return algorithm_failure(ending, text, last_lines=lines, is_script=is_script)
 
     async def _explained(self, end: pb.TrialEnded) -> pb.TrialEnded:
         """Add what the output held to the end of a program that never emitted its objective."""

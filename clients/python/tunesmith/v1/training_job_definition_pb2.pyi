@@ -673,7 +673,7 @@ class StoppingCondition(google.protobuf.message.Message):
     MAX_PENDING_TIME_IN_SECONDS_FIELD_NUMBER: builtins.int
     max_runtime_in_seconds: builtins.int
     """Running time in seconds, all attempts together; then the trial ends as Stopped. At least
-    1. Absent: 86400, one day.
+    1; above 2 419 200, 28 days, it is refused by a rule. Absent: 86400, one day.
     """
     max_wait_time_in_seconds: builtins.int
     """Waiting and running time in seconds together, of an interruptible trial; needed with

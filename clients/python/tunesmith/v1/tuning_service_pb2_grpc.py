@@ -186,8 +186,9 @@ class TuningServiceServicer(object):
         """Removes the entry of a tuning job that has ended.
 
         On return the removal is durable: the job is Deleting or already not found, and its name is
-        free once it is not found. Its training jobs and their artifacts stay. A retry is safe: it
-        meets Deleting or NOT_FOUND.
+        free once it is not found. Its training jobs and their artifacts stay. A retry under the same
+        request id returns the first answer, whatever bears the name by then; under another it meets
+        Deleting or NOT_FOUND.
 
         Errors: NOT_FOUND, reason `ResourceNotFound`: no such tuning job. FAILED_PRECONDITION,
         reason `ValidationException`: it has not ended; stop it first.

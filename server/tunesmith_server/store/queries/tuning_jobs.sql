@@ -67,7 +67,7 @@ WHERE
 UPDATE tuning_jobs
 SET deleted_at = :deleted_at
 WHERE job_id = :job_id AND deleted_at IS NULL
-RETURNING arn
+RETURNING name, arn
 
 -- name: job_by_name
 -- Read the tuning job that bears a name now.

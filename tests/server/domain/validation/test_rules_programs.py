@@ -75,7 +75,62 @@ def test_a_site_can_refuse_command_lines() -> None:
     assert paths(create_request(), "algorithm_is_registered", site) == [
         f"{SPECIFICATION}.ContainerEntrypoint"
     ]
-    assert rule_violations(runs(algorithm="forest"), site) == ()
+    assert rule_violations(with_environment(runs(algorithm="forest")), site) == ()
+
+
+SHARED = replace(SITE, allow_inline_commands=False)
+
+
+def with_environment(request: CreateRequest, *names: str) -> CreateRequest:
+    environment = request.training_job_definition.environment
+    environment.clear()
+    environment.update(dict.fromkeys(names, "../input/data/train"))
+    return request
+
+
+@pytest.mark.parametrize("name", ["PYTHONPATH", "PATH", "LD_PRELOAD", "HOME", "MODE"])
+@pytest.mark.parametrize(
+    "request_", [runs(algorithm="forest"), runs(image="registry.example/forest:1")]
+)
+def test_where_no_command_lines_are_run_variables_are_the_sites(
+    name: str, request_: CreateRequest
+) -> None:
+    request = with_environment(request_, name)
+    (refusal,) = found(request, "environment_is_the_sites", SHARED)
+    assert refusal.path == f"TrainingJobDefinition.Environment.{name}"
+    assert f'[algorithms.forest] environment_names = ["{name}"]' in refusal.message
+    assert rule_violations(request) == ()
+
+
+def test_variables_that_the_site_lists_are_taken() -> None:
+    forest = replace(SITE.algorithms["forest"], environment_names=("MODE", "LEARNING_*"))
+    site = replace(SHARED, algorithms={"forest": forest})
+    request = with_environment(runs(algorithm="forest"), "MODE", "LEARNING_RATE", "LEARNING_")
+    assert rule_violations(request, site) == ()
+    request = with_environment(runs(algorithm="forest"), "MODE2", "mode", "xLEARNING_", "LEARNING")
+    assert len(paths(request, "environment_is_the_sites", site)) == 4
+    (refusal, *_) = found(request, "environment_is_the_sites", site)
+    assert "it takes MODE, LEARNING_*." in refusal.message
+
+
+def test_each_of_several_definitions_has_its_variables_looked_at() -> None:
+    request = plural_request()
+    for definition in request.training_job_definitions:
+        definition.algorithm_specification.ClearField("container_entrypoint")
+        definition.algorithm_specification.algorithm_name = "forest"
+    request.training_job_definitions[0].environment.clear()
+    assert paths(request, "environment_is_the_sites", SHARED) == [
+        "TrainingJobDefinitions[1].Environment.MODE"
+    ]
+
+
+def test_a_script_that_the_site_lets_in_brings_its_variables() -> None:
+    request = with_environment(runs(image="sklearn:1"), "PYTHONPATH")
+    static = request.training_job_definition.static_hyper_parameters
+    static.update(sagemaker_program="a.py", sagemaker_submit_directory="s3://lab/a.tar.gz")
+    assert rule_violations(request, replace(SHARED, pythons={"sklearn:1": "python"})) == ()
+    (refusal,) = rule_violations(request, SHARED)
+    assert refusal.rule == "algorithm_is_registered"
 
 
 def test_a_command_line_begins_with_a_program() -> None:
@@ -221,6 +276,61 @@ def test_a_null_character_is_refused_where_it_is(path: str) -> None:
     request = create_request()
     NULLS[path](request)
     assert paths(request, "text_has_no_null_character") == [path]
+
+
+ROOTED = replace(SITE, file_roots=("/srv/data", "/var/models"))
+
+
+def output_to(uri: str) -> CreateRequest:
+    request = create_request()
+    request.training_job_definition.output_data_config.s3_output_path = uri
+    return request
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["file:///srv/data", "file://localhost/srv/data/a%20b/", "file:///srv/data//x", "s3://srv/etc",
+     "file:///var/models/..a"],
+)  # fmt: skip
+def test_what_is_below_a_root_of_the_site_may_be_named(uri: str) -> None:
+    assert rule_violations(output_to(uri), ROOTED) == ()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["file:///", "file:///etc/tunesmith.toml", "file:///srv/database", "file:///srv/data/../key",
+     "file:///srv/data/%2e%2e/key", "file:///srv/data/.\t./key", "file:////srv/data", "file:///srv"],
+)  # fmt: skip
+def test_no_other_path_may_be_named(uri: str) -> None:
+    path = "TrainingJobDefinition.OutputDataConfig.S3OutputPath"
+    (refusal,) = found(output_to(uri), "file_uris_are_below_the_roots", ROOTED)
+    assert refusal.path == path
+    assert "file:// URIs lead below /srv/data, /var/models alone" in refusal.message
+    assert paths(output_to(uri), "file_uris_are_below_the_roots") == []
+
+
+def test_every_member_with_a_place_is_held_to_the_roots() -> None:
+    request = create_request()
+    add_channel(request)
+    definition = request.training_job_definition
+    definition.checkpoint_config.s3_uri = "file:///"
+    definition.static_hyper_parameters.update(
+        sagemaker_program="a.py", sagemaker_submit_directory='"file:///srv/data/\\u002e./a.tar.gz"'
+    )
+    none = replace(SITE, file_roots=())
+    members = [
+        "InputDataConfig[0].DataSource.S3DataSource.S3Uri",
+        "OutputDataConfig.S3OutputPath",
+        "CheckpointConfig.S3Uri",
+        "StaticHyperParameters.sagemaker_submit_directory",
+    ]
+    expected = [f"TrainingJobDefinition.{member}" for member in members]
+    assert paths(request, "file_uris_are_below_the_roots", none) == expected
+    assert paths(request, "file_uris_are_below_the_roots", ROOTED) == [
+        each for each in expected if "Output" not in each
+    ]
+    (refusal, *_) = found(request, "file_uris_are_below_the_roots", none)
+    assert "file:// URIs lead nowhere" in refusal.message
 
 
 def test_a_parents_name_is_given_once_and_is_not_the_jobs_own() -> None:

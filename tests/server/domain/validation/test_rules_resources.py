@@ -161,3 +161,14 @@ def test_a_grid_is_bounded_by_its_combinations() -> None:
         values = [str(value) for value in range(30)]
         ranges.categorical_parameter_ranges.add(name=f"c{index}", values=values)
     assert paths(request, "limits_are_within_the_sites") == [f"{LIMITS}.MaxNumberOfTrainingJobs"]
+
+
+def test_a_training_job_runs_28_days_at_most() -> None:
+    request = create_request()
+    condition = request.training_job_definition.stopping_condition
+    condition.max_runtime_in_seconds = 2_419_200
+    assert rule_violations(request) == ()
+    condition.max_runtime_in_seconds = 2_419_201
+    (refusal,) = found(request, "training_jobs_run_28_days_at_most")
+    assert refusal.path == f"{DEFINITION}.StoppingCondition.MaxRuntimeInSeconds"
+    assert "2419200 seconds, 28 days, at most" in refusal.message

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
 from tunesmith_server.domain.errors import InvalidRequest, Violation
-from tunesmith_server.domain.site import resolve_algorithm, runs_script
-from tunesmith_server.domain.validation.draft import Draft
+from tunesmith_server.domain.site import Algorithm, resolve_algorithm, runs_script
+from tunesmith_server.domain.validation.draft import Definition, Draft
+from tunesmith_server.domain.validation.members import Key, MemberPath
 from tunesmith_server.domain.validation.search_space import Finding
+from tunesmith_server.domain.validation.wording import excerpt
 
 
 def names_one_program(specification: definition_pb.HyperParameterAlgorithmSpecification) -> bool:
@@ -73,6 +76,48 @@ def algorithm_is_registered(draft: Draft) -> Iterator[Violation]:
             )
         except InvalidRequest as refusal:
             yield from refusal.violations
+
+
+def environment_is_the_sites(draft: Draft) -> Iterator[Finding]:
+    """Where requests say nothing of what runs, they set those variables alone that the site lists.
+
+    A variable can say what runs as well as a command line does: where libraries, modules and
+    programs are looked for, what an interpreter reads first, where a cache of code is. There is no
+    end to their names, and so those that are taken are listed, not those that are refused.
+    """
+    if draft.site.allow_inline_commands:
+        return
+    for definition in draft.definitions:
+        algorithm = _registered(definition, draft)
+        if algorithm is None:
+            continue
+        taken = ", ".join(algorithm.environment_names) or "none"
+        section = f"[algorithms.{algorithm.name}]"
+        for name in sorted(definition.message.environment):
+            if algorithm.takes(name):
+                continue
+            shown = json.dumps(excerpt(name))
+            yield Finding(
+                path=str(MemberPath((f"{definition.path}.Environment", Key(name)))),
+                message=f"This site takes no variable {shown} from requests for the algorithm "
+                f"{algorithm.name!r}; it takes {taken}. Leave it out, or have it listed in "
+                f"tunesmith.toml: {section} environment_names = [{shown}]",
+            )
+
+
+def _registered(definition: Definition, draft: Draft) -> Algorithm | None:
+    """Find the algorithm of the site that a definition runs; None: it runs something else."""
+    specification = definition.message.algorithm_specification
+    if not names_one_program(specification):
+        return None
+    try:
+        resolved = resolve_algorithm(
+            specification, draft.site, is_script=runs_script(definition.message)
+        )
+    except InvalidRequest:
+        return None  # which another rule says
+    name = resolved.registered_name
+    return None if name is None else draft.site.algorithms[name]
 
 
 def _programs(specification: definition_pb.HyperParameterAlgorithmSpecification) -> list[str]:

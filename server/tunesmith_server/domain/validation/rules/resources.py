@@ -15,6 +15,9 @@ from tunesmith_server.domain.validation.wording import excerpt
 DEFAULT_MAX_RUNTIME_S = 86_400
 """How long a training job may run when its stopping condition does not say."""
 
+MAX_RUNTIME_S = 28 * 86_400
+"""How long a training job may run at most, as the API's reference says; its model has no such bound."""
+
 _Config: TypeAlias = resource_pb.ResourceConfig | resource_pb.HyperParameterTuningResourceConfig
 
 
@@ -28,6 +31,19 @@ def resources_are_given_once(draft: Draft) -> Iterator[Finding]:
                 path=f"{definition.path}.HyperParameterTuningResourceConfig",
                 message="ResourceConfig and HyperParameterTuningResourceConfig are both given; "
                 "use one of them",
+            )
+
+
+def training_jobs_run_28_days_at_most(draft: Draft) -> Iterator[Finding]:
+    """A training job has an end, also where its request names a far one."""
+    for definition in draft.definitions:
+        path = f"{definition.path}.StoppingCondition.MaxRuntimeInSeconds"
+        given = definition.message.stopping_condition.max_runtime_in_seconds
+        if given > MAX_RUNTIME_S:
+            yield Finding(
+                path=path,
+                message=f"A training job runs {MAX_RUNTIME_S} seconds, 28 days, at most, and not "
+                f"{given}; give fewer",
             )
 
 
