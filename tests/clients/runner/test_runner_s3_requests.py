@@ -58,15 +58,22 @@ def store(connection: S3Connection, scratch: Path, check: Callable[[int], None] 
 
 
 def test_what_fails_in_passing_is_tried_again_and_told_once(
-    troubled: TroubledS3, connection: S3Connection, tmp_path: Path
+    troubled: TroubledS3,
+    connection: S3Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[str] = []
     own = connection.of_trial(S3Trial(tell=told.append))
     troubled.failures = 5
+    monkeypatch.setattr("tunesmith.runner.s3_client._QUIET_S", 0.0)
     at(own).fetch_tree(tmp_path, check=nothing)
     assert (tmp_path / "a").read_bytes() == CONTENT
-    troubled.failures = 5
-    store(own, tmp_path)
+    # Of what comes and goes only the first time is told.
+    monkeypatch.setattr("tunesmith.runner.s3_client._QUIET_S", 1000.0)
+    for _ in range(2):
+        troubled.failures = 5
+        store(own, tmp_path)
     assert told == [
         *("[runner] S3 says SlowDown; trying again for 120 s", "[runner] S3 answers again"),
         *("[runner] S3 says SlowDown; trying again for 600 s", "[runner] S3 answers again"),

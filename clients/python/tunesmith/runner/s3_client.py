@@ -11,7 +11,9 @@ tells a user's mistake from the host's trouble in one way.
 from __future__ import annotations
 
 import errno
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ _READ_S: Final = 30
 
 #: After a trial was stopped.
 _STOPPED_PATIENCE_S: Final = 60.0
+#: Between two times that a trial's output says that S3 is away.
+_QUIET_S: Final = 30.0
 
 #: Refusals that say nothing of the request: another attempt may fare better.
 _PASSING: Final = frozenset({408, 429})
@@ -176,6 +180,7 @@ class S3Connection:
         self._shared = _SharedClient(endpoint)
         self._telling = threading.Lock()
         self._is_out = False
+        self._quiet_until = -math.inf
 
     def of_trial(self, trial: S3Trial) -> S3Connection:
         """Give the same connection on behalf of a trial; only this one is to be closed."""
@@ -202,9 +207,12 @@ class S3Connection:
         return min(patience_s, _STOPPED_PATIENCE_S) if self.trial.is_stopped() else patience_s
 
     def tell_outage(self, failure: S3Failure, patience_s: float) -> None:
-        """Say once in the trial's output that S3 is away."""
+        """Say in the trial's output that S3 is away: once, and not each time that it comes and goes."""
         with self._telling:
-            is_new, self._is_out = not self._is_out, True
+            now = time.monotonic()
+            is_new = not self._is_out and now >= self._quiet_until
+            if is_new:
+                self._is_out, self._quiet_until = True, now + _QUIET_S
         if is_new:
             self.trial.tell(f"[runner] {failure}; trying again for {patience_s:.0f} s")
 
