@@ -185,7 +185,9 @@ def _refusals(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _TAKEN:
-            raise ArchiveRefused(f"{_short(name)} is there twice, as things that differ") from error
+            raise ArchiveRefused(
+                f"{_short(name)} and another member cannot both be there"
+            ) from error
         if error.errno in {errno.ENAMETOOLONG, errno.EILSEQ}:
             raise ArchiveRefused(f"{_short(name)}: {error.strerror}") from error
         raise
