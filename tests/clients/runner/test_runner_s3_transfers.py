@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.s3 import content_of
 from tunesmith.runner.errors import TrialFailure
@@ -121,3 +121,29 @@ def test_an_object_that_changes_while_it_is_fetched_is_no_mixture(
     with pytest.raises(TrialFailure, match="S3 says PreconditionFailed"):
         lab.storage.fetch_tree(tmp_path, check=nothing)
     assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_parts_that_s3_has_forgotten_were_made_an_object_or_are_lost(
+    lab: Lab, large: Path, monkeypatch: pytest.MonkeyPatch, *, arrives: bool
+) -> None:
+    real = lab.client.complete_multipart_upload
+
+    def forgotten(**_: object) -> Any:
+        said = {"Error": {"Code": "NoSuchUpload"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+        raise ClientError(said, "CompleteMultipartUpload")
+
+    def breaks(**options: Any) -> Any:
+        monkeypatch.setattr(lab.client, "complete_multipart_upload", forgotten)
+        if arrives:
+            real(**options)
+        return broken()
+
+    monkeypatch.setattr(lab.client, "complete_multipart_upload", breaks)
+    if arrives:
+        lab.storage.store_tree("model", large, check=nothing)
+        assert lab.content().keys() == {"data/model/large"}
+    else:
+        with pytest.raises(OSError, match=r"S3 says"):
+            lab.storage.store_tree("model", large, check=nothing)
+        assert lab.content() == {}
