@@ -16,7 +16,7 @@ from tunesmith.runner.checkpoints import Checkpoints, checkpoints_at
 from tunesmith.runner.contract import TrialTree
 from tunesmith.runner.errors import TrialFailure
 from tunesmith.runner.locations import Buckets
-from tunesmith.runner.s3_client import S3Connection
+from tunesmith.runner.s3_client import S3Connection, S3Patience
 from tunesmith.runner.threads import Wanted, WorkUnwanted
 from tunesmith.v1 import runner_service_pb2 as pb
 from tunesmith.v1 import training_job_definition_pb2 as definition_pb
@@ -258,6 +258,7 @@ def test_a_store_that_is_away_is_told_and_tried_again(in_bucket: KeptInBucket) -
             )
 
         patch.setattr(client, "get_object", refuse)
+        patch.setattr(in_bucket.connection, "patience", S3Patience(reading_s=0.0))
         with pytest.raises(OSError, match="S3 says SlowDown"):
             checkpoints.store(check=nothing)
     checkpoints.store(check=nothing)

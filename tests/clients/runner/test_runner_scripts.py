@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import sys
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.clients.runner.conftest import Assigner, RunnerStarter
 from tests.clients.runner.fake_server import FakeServer
 from tunesmith.runner.errors import TrialFailure
 from tunesmith.runner.scripts import Script, script_command, script_of, unpack_script
+from tunesmith.runner.threads import WorkUnwanted
 from tunesmith.v1 import runner_service_pb2 as pb
 
 TRAIN = """
@@ -84,7 +87,13 @@ def test_files_directories_and_inner_links_are_unpacked(tmp_path: Path, target: 
         (member("out", tarfile.SYMTYPE, "../.."),),
         (member("in", tarfile.SYMTYPE, "."), member("out", tarfile.SYMTYPE, "in/../..")),
         (member("out", tarfile.SYMTYPE, "/etc"), member("out/x")),
-        (member("x", tarfile.LNKTYPE, "train.py"),),
+        (member("x", tarfile.LNKTYPE, "later.py"), member("later.py")),
+        (member("x", tarfile.LNKTYPE, "/etc/hostname"),),
+        (member("x", tarfile.LNKTYPE, "x"),),
+        (member("loop", tarfile.SYMTYPE, "loop"),),
+        (member("f" * 300),),
+        (member("/".join(["d"] * 300)),),
+        (member("link", tarfile.SYMTYPE, "f" * 300),),
         (member("x", tarfile.FIFOTYPE),),
         (member("x", tarfile.CHRTYPE),),
         (member("x"), member("x/y")),
@@ -99,6 +108,115 @@ def test_an_archive_with_what_it_may_not_hold_is_refused(
     with pytest.raises(TrialFailure, match="ClientError: cannot unpack file:///"):
         unpacked(script, target)
     assert {path for path in tmp_path.rglob("*") if target not in path.parents} == before
+    assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("through", [(), (member("out/made/link", tarfile.SYMTYPE, "."),)])
+def test_links_that_lead_out_only_together_are_refused_and_nothing_is_made_through_them(
+    tmp_path: Path, target: Path, through: tuple[tarfile.TarInfo, ...]
+) -> None:
+    # Each is harmless while the other is not there: "in" is a name then, which ".." takes back.
+    script = archive(
+        tmp_path / "a.tar.gz",
+        member("deep/er", tarfile.DIRTYPE),
+        member("out", tarfile.SYMTYPE, "deep/er/in/../../.."),
+        member("deep/er/in", tarfile.SYMTYPE, "../.."),
+        *through,
+    )
+    with pytest.raises(TrialFailure, match="ClientError: cannot unpack"):
+        unpacked(script, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "code"}
+    assert list(target.iterdir()) == []
+
+
+def test_a_hard_link_becomes_a_copy(tmp_path: Path, target: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    original = member("lib/tool.sh")
+    original.mode, original.size = 0o755, 7
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(original, io.BytesIO(b"echo hi"))
+        tar.addfile(member("train.py", tarfile.LNKTYPE, "lib/tool.sh"))
+    unpacked(Script(program="train.py", source=path.as_uri()), target)
+    copy = target / "train.py"
+    assert (copy.read_bytes(), copy.stat().st_nlink, copy.stat().st_mode & 0o777) == (
+        *(b"echo hi", 1),
+        0o755,
+    )
+
+
+def compressed(path: Path, *blocks: bytes) -> Script:
+    """Write what is no archive that tarfile would write."""
+    with gzip.open(path, "wb") as file:
+        for block in blocks:
+            file.write(block + bytes(-len(block) % tarfile.BLOCKSIZE))
+    return Script(program="train.py", source=path.as_uri())
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_an_extended_header_takes_no_memory_before_it_is_refused(
+    tmp_path: Path, target: Path, kind: bytes
+) -> None:
+    header = member("header", kind)
+    header.size = 1024**3
+    mebibyte = bytes(1024**2)
+    script = compressed(tmp_path / "a.tar.gz", header.tobuf(), *[mebibyte] * 16)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TrialFailure, match=r"ClientError: .* extended headers of more than"):
+            unpacked(script, target)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["GNU.sparse.map=abc", "size=-5", "size=abc", "path=../x", "path=a\0b", "linkpath", "path=/x"],
+)
+def test_an_extended_header_that_cannot_be_read_is_the_clients_error(
+    tmp_path: Path, target: Path, record: str
+) -> None:
+    length = len(record) + 2
+    length += len(str(length + 1))
+    payload = f"{length} {record}\n".encode()
+    header = member("header", tarfile.XHDTYPE)
+    header.size = len(payload)
+    script = compressed(
+        tmp_path / "a.tar.gz", header.tobuf(), payload, member("train.py").tobuf(), bytes(1024)
+    )
+    with pytest.raises(TrialFailure, match=r"ClientError: cannot unpack"):
+        unpacked(script, target)
+
+
+@pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_every_layout_of_archives_is_read(tmp_path: Path, target: Path, layout: int) -> None:
+    name = "/".join(["d" * 50, "e" * 50, "f" * 90])
+    link = "d" * 99 if layout == tarfile.USTAR_FORMAT else "d" * 120
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=layout) as tar:
+        for each in (member("train.py"), member("to", tarfile.SYMTYPE, link)):
+            tar.addfile(each)
+        content = member(name if layout == tarfile.USTAR_FORMAT else f"{name}/\N{SNOWMAN}")
+        content.size = 1000
+        tar.addfile(content, io.BytesIO(b"x" * 1000))
+    unpacked(Script(program="train.py", source=(tmp_path / "a.tar.gz").as_uri()), target)
+    assert (target / content.name).read_bytes() == b"x" * 1000
+    assert (target / "to").readlink() == Path(link)
+
+
+def test_unpacking_ends_in_the_middle_of_what_gives_nothing(tmp_path: Path, target: Path) -> None:
+    # Empty members of gzip, of which no decompressed byte ever comes.
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b"") * 100_000)
+    asked = 0
+
+    def check(_: int) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise WorkUnwanted
+
+    script = Script(program="train.py", source=(tmp_path / "a.tar.gz").as_uri())
+    with pytest.raises(WorkUnwanted):
+        unpacked(script, target, check)
 
 
 def test_an_archive_without_the_script_is_refused(tmp_path: Path, target: Path) -> None:
@@ -129,7 +247,7 @@ def test_an_archive_has_bounds(
     script = archive(tmp_path / "a.tar.gz", helper="x" * 5000)
     for bound in ("_FILES_MAX", "_BYTES_MAX"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"tunesmith.runner.scripts.{bound}", 2)
+            patch.setattr(f"tunesmith.runner.unpacking.{bound}", 2)
             with pytest.raises(TrialFailure, match="it holds more than"):
                 unpacked(script, target)
     told: list[int] = []

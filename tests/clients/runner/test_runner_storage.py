@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
+import os
 import socket
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +14,12 @@ import pytest
 from tests.s3 import content_of
 from tunesmith.runner.errors import PATH_MISTAKES, TrialFailure
 from tunesmith.runner.locations import Buckets
-from tunesmith.runner.s3_client import S3Connection, S3Endpoint, S3Failure
+from tunesmith.runner.s3_client import S3Connection, S3Endpoint, S3Failure, S3Patience
 from tunesmith.runner.storage import Storage, storage_of_uri
 from tunesmith.runner.threads import Wanted, WorkUnwanted
 
 MIB = 1024 * 1024
+IMPATIENT = S3Patience(reading_s=0.0, storing_s=0.0)
 
 
 def nothing(_: int) -> None:
@@ -134,6 +134,21 @@ def test_a_prefix_that_ends_within_a_name_finds_nothing(
     assert tree_of(target) == {}
 
 
+def test_keys_that_begin_as_a_prefix_does_are_named(network: NetworkBucket, target: Path) -> None:
+    network.put({"data/train1": b"1", "data/train2": b"2"})
+    with pytest.raises(TrialFailure, match=r"ClientError: .*Keys begin so, as 'data/train1' does"):
+        network.at("data/train").fetch_tree(target, check=nothing)
+
+
+@pytest.mark.parametrize("key", ["f" * 300, "f" * 300 + "/a"])
+def test_a_key_that_is_too_long_for_a_file_is_the_requests_mistake(
+    network: NetworkBucket, target: Path, key: str
+) -> None:
+    network.put({f"data/{key}": b"x"})
+    with pytest.raises(TrialFailure, match=r"ClientError: .* can be no file here: File name too"):
+        network.at("data").fetch_tree(target, check=nothing)
+
+
 def test_every_byte_of_a_large_file_is_counted(bucket: Bucket, target: Path) -> None:
     bucket.put({"data/large": b"x" * (9 * MIB), "data/small": b"y"})
     counted: list[int] = []
@@ -152,12 +167,8 @@ def test_fetching_ends_when_it_is_no_longer_wanted(bucket: Bucket, target: Path)
             wanted.end()
         wanted.check()
 
-    with warnings.catch_warnings():
-        # boto3 leaves the connections of what it was in the middle of to the garbage collector.
-        warnings.simplefilter("ignore", ResourceWarning)
-        with pytest.raises(WorkUnwanted):
-            bucket.at("data").fetch_tree(target, check=check)
-        gc.collect()
+    with pytest.raises(WorkUnwanted):
+        bucket.at("data").fetch_tree(target, check=check)
     assert len(tree_of(target)) < 30
 
 
@@ -182,7 +193,8 @@ def _writes(content: bytes) -> Callable[[IO[bytes]], None]:
 
 def test_a_file_is_stored_whole_and_replaces_what_was_there(bucket: Bucket, target: Path) -> None:
     place = bucket.at("models/job/output")
-    for content in (b"first", b"second" * MIB):
+    # Of two parts on the network, the second one smaller.
+    for content in (b"first", b"second" * MIB + os.urandom(3 * MIB)):
         place.store_file("model.tar.gz", _writes(content), scratch=target, check=nothing)
         assert bucket.content() == {"models/job/output/model.tar.gz": content}
     assert list(target.iterdir()) == []
@@ -299,10 +311,9 @@ def test_more_keys_than_one_page_has_are_fetched_and_deleted(
 def test_an_endpoint_that_is_not_there_is_the_hosts_trouble(
     s3_credentials: None,  # noqa: ARG001 - they are found before anything is sent
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tunesmith.runner.s3_client._ATTEMPTS", 1)
-    with closing(S3Connection(S3Endpoint(endpoint_url="http://127.0.0.1:1", region="r"))) as away:
+    endpoint = S3Endpoint(endpoint_url="http://127.0.0.1:1", region="r")
+    with closing(S3Connection(endpoint, patience=IMPATIENT)) as away:
         place = storage_of_uri("s3://lab/a", member="M", buckets={"lab": away})
         with pytest.raises(
             TrialFailure, match=r"InternalServerError: .*S3 cannot be reached"
@@ -327,7 +338,6 @@ def test_an_endpoint_that_never_answers_holds_nobody_up(
     *,
     is_wanted: bool,
 ) -> None:
-    monkeypatch.setattr("tunesmith.runner.s3_client._ATTEMPTS", 1)
     monkeypatch.setattr("tunesmith.runner.s3_client._READ_S", 0.1)
     asked = 0
 
@@ -337,7 +347,8 @@ def test_an_endpoint_that_never_answers_holds_nobody_up(
         if asked > 1 and not is_wanted:
             raise WorkUnwanted
 
-    with closing(S3Connection(S3Endpoint(endpoint_url=silent, region="r"))) as hung:
+    endpoint = S3Endpoint(endpoint_url=silent, region="r")
+    with closing(S3Connection(endpoint, patience=IMPATIENT)) as hung:
         place = storage_of_uri("s3://lab/a", member="M", buckets={"lab": hung})
         place_failure = S3Failure if is_wanted else WorkUnwanted
         with pytest.raises(place_failure) as raised:

@@ -29,9 +29,10 @@ from tunesmith.runner.gpus import HostGpu, choose_gpus, host_gpus, wanted_gpus
 from tunesmith.runner.locations import Buckets
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.places import Places
-from tunesmith.runner.s3_client import S3Connection, S3Endpoint, is_boto3_there
+from tunesmith.runner.s3_client import S3Connection, S3Endpoint, S3Patience, is_boto3_there
+from tunesmith.runner.s3_pool import TransferPool
 from tunesmith.runner.session import run_session
-from tunesmith.runner.settings import RunnerSettings, server_address
+from tunesmith.runner.settings import RunnerLimits, RunnerSettings, server_address
 from tunesmith.runner.stop_reasons import StopReason
 from tunesmith.runner.threads import WorkerThreads
 from tunesmith.runner.trial import Trial, TrialHost
@@ -152,7 +153,7 @@ class RunnerAgent:
                 threads=threads,
                 limits=settings.limits,
                 environment=self._environment,
-                buckets=_connected(settings.buckets, connections),
+                buckets=_connected(settings.buckets, settings.limits, connections),
                 file_roots=settings.file_roots,
                 cpu_count=self._cpu_count,
                 clock=self._clock,
@@ -379,14 +380,21 @@ class RunnerAgent:
             self._all_done.set()
 
 
-def _connected(buckets: Mapping[str, Path | S3Endpoint], closing: ExitStack) -> Buckets:
+def _connected(
+    buckets: Mapping[str, Path | S3Endpoint], limits: RunnerLimits, closing: ExitStack
+) -> Buckets:
     """Give those buckets that are reached in the same way one connection; none is made yet."""
     endpoints = {each for each in buckets.values() if isinstance(each, S3Endpoint)}
     if endpoints and not is_boto3_there():
         _LOGGER.warning("no bucket can be reached over the network: pip install 'tunesmith[s3]'")
-    connections = {endpoint: S3Connection(endpoint) for endpoint in endpoints}
+    pool = TransferPool()
+    patience = S3Patience(reading_s=limits.reading_patience_s, storing_s=limits.storing_patience_s)
+    connections = {
+        endpoint: S3Connection(endpoint, pool=pool, patience=patience) for endpoint in endpoints
+    }
     for connection in connections.values():
         closing.callback(connection.close)
+    closing.callback(pool.close)
     return {
         name: connections[place] if isinstance(place, S3Endpoint) else place
         for name, place in buckets.items()

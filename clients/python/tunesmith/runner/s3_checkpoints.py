@@ -8,7 +8,6 @@ and so does where a link leads. Directories are not stored: what is in them make
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import tempfile
@@ -16,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 from urllib.parse import quote, unquote
 
 from tunesmith.runner.checkpoint_tree import (
@@ -32,7 +31,8 @@ from tunesmith.runner.checkpoint_tree import (
 )
 from tunesmith.runner.errors import PATH_MISTAKES, FailureKind, TrialFailure, failure_of_os_error
 from tunesmith.runner.locations import S3Location
-from tunesmith.runner.s3_client import S3Failure, s3_errors
+from tunesmith.runner.s3_client import S3Failure
+from tunesmith.runner.s3_requests import ask
 from tunesmith.runner.s3_storage import (
     SharedCheck,
     delete,
@@ -134,8 +134,13 @@ class S3Checkpoints:
                 unread.add(name)
         for name, link in changed.items():
             if isinstance(link, LinkEntry):
-                self._put(name, io.BytesIO(), {_LINK: quote(link.target)}, check)
-        delete(self._stored, (self._key(name) for name in gone), check)
+                self._put(name, b"", {_LINK: quote(link.target)}, check)
+        delete(
+            self._stored,
+            (self._key(name) for name in gone),
+            check,
+            patience_s=self._patience_s,
+        )
         self._known = {name: entry for name, entry in found.items() if name not in unread}
 
     def _put_file(self, name: str, expected: FileEntry, check: Check) -> bool:
@@ -156,18 +161,30 @@ class S3Checkpoints:
                 check(len(chunk))
             if file_entry(os.fstat(descriptor)) != expected:
                 return False
-            copy.seek(0)
+            copy.flush()
             self._put(name, copy, {_MODIFIED: str(expected.modified_ns)}, lambda _: check(0))
         return True
 
-    def _put(self, name: str, file: IO[bytes], metadata: Mapping[str, str], check: Check) -> None:
-        upload(self._stored, self._key(name), file, check, metadata=metadata)
+    def _put(
+        self, name: str, content: bytes | IO[bytes], metadata: Mapping[str, str], check: Check
+    ) -> None:
+        upload(
+            self._stored,
+            self._key(name),
+            content,
+            check,
+            metadata=metadata,
+            patience_s=self._patience_s,
+        )
 
     def _fetch(self, key: str, path: Path, links: dict[str, str], check: Check) -> None:
         """Copy an object into the trial's tree, or note the link that it is."""
-        client = self._stored.connection.client()
-        with s3_errors(check):
-            found = client.head_object(Bucket=self._stored.bucket, Key=key)
+        found = ask(
+            self._stored.connection,
+            lambda client: client.head_object(Bucket=self._stored.bucket, Key=key),
+            check=check,
+            patience_s=self._patience_s,
+        )
         metadata = found.get("Metadata", {})
         if _LINK in metadata:
             links[os.fspath(path.relative_to(self._local))] = unquote(metadata[_LINK])
@@ -203,23 +220,30 @@ class S3Checkpoints:
             raise TrialFailure(
                 FailureKind.INTERNAL, "a later attempt at the training job has its checkpoints"
             )
-        noted = io.BytesIO(str(self._lease_token).encode("ascii"))
-        upload(self._lease, self._lease.key, noted, lambda _: check(0))
+        noted = str(self._lease_token).encode("ascii")
+        upload(self._lease, self._lease.key, noted, check, patience_s=self._patience_s)
 
     def _lease_noted(self, check: Check) -> int:
         """Look whose the store is; 0: nobody's."""
-        client = self._lease.connection.client()
+
+        def read(client: Any) -> bytes:  # boto3 has no types
+            answer = client.get_object(Bucket=self._lease.bucket, Key=self._lease.key)
+            with answer["Body"] as body:
+                return bytes(body.read(_LEASE_BYTES))
+
         try:
-            with s3_errors(check):
-                answer = client.get_object(Bucket=self._lease.bucket, Key=self._lease.key)
-                with answer["Body"] as body:
-                    return int(body.read(_LEASE_BYTES))
+            return int(ask(self._lease.connection, read, check=check, patience_s=self._patience_s))
         except S3Failure as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return 0
             raise
         except ValueError:
             return 0
+
+    @property
+    def _patience_s(self) -> float:
+        # What cannot be stored is stored the next time: no more patience than for reading.
+        return self._stored.connection.patience.reading_s
 
     def _key(self, name: str) -> str:
         return self._stored.below(name).key

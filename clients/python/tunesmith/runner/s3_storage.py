@@ -1,17 +1,18 @@
 """Keys of a bucket as the place of channels, archives and artifacts.
 
 An object is there whole or not at all, which S3 sees to; of several, one after the other. Some files are
-in transfer at a time, and some parts of a large one, so that memory is bounded whatever there is to
-move. boto3 tries again what fails on the way.
+in transfer at a time; how they travel is in ``s3_transfers``.
 """
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -24,18 +25,20 @@ from tunesmith.runner.errors import (
     failure_of_os_error,
 )
 from tunesmith.runner.locations import S3Location, key_parts
-from tunesmith.runner.s3_client import S3Failure, s3_errors
+from tunesmith.runner.s3_client import S3Failure
+from tunesmith.runner.s3_requests import ask
+from tunesmith.runner.s3_transfers import download_into, upload_from
 from tunesmith.runner.stored_tree import walk
 from tunesmith.runner.threads import WorkUnwanted
 
 _T = TypeVar("_T")
 
-#: Parts of a large file that travel at a time, and files. boto3 has twice to three times as many parts in
-#: memory, of 8 MiB each, and larger ones only of a file beyond 80 GB.
-_PARTS: Final = 4
+#: Files of one trial that travel at a time.
 _FILES: Final = 8
 #: What one call lists or deletes at most.
 _KEYS: Final = 1000
+#: Of a key in a message, in characters.
+_SHOWN: Final = 200
 
 
 class S3Storage:
@@ -56,11 +59,15 @@ class S3Storage:
         Raises:
             TrialFailure: It is not, or cannot be reached.
         """
-        client = self._location.connection.client()
+        connection, bucket = self._location.connection, self._location.bucket
         doing = f"{member} is {self._uri!r}"
         try:
-            with s3_errors(_nothing):
-                client.head_bucket(Bucket=self._location.bucket)
+            ask(
+                connection,
+                lambda client: client.head_bucket(Bucket=bucket),
+                check=connection.trial.check,
+                patience_s=connection.patience.reading_s,
+            )
         except S3Failure as error:
             if error.status == HTTPStatus.FORBIDDEN:
                 return  # Who may store need not be allowed to look.
@@ -79,7 +86,7 @@ class S3Storage:
         """
         with tempfile.TemporaryFile(dir=scratch) as file:
             with self._reading():
-                _download(self._location, self._location.key, file, SharedCheck(check))
+                download_into(self._location, self._location.key, file, SharedCheck(check))
             file.seek(0)
             yield file
 
@@ -106,7 +113,7 @@ class S3Storage:
                 name = location.key.rpartition("/")[2]
                 if not name:
                     raise TrialFailure(FailureKind.CLIENT, f"there is nothing in {self._uri}")
-                download(location, location.key, target / name, shared)
+                self._fetch_one(target / name, shared)
 
     def store_file(
         self,
@@ -123,7 +130,7 @@ class S3Storage:
         """
         with tempfile.TemporaryFile(dir=scratch) as file:
             write(file)
-            file.seek(0)
+            file.flush()
             upload(self._location, self._location.below(name).key, file, check)
 
     def store_tree(self, name: str, source: Path, *, check: Callable[[int], None]) -> None:
@@ -144,10 +151,33 @@ class S3Storage:
                 for each in paths
                 if each.is_file()
             ]
-            in_threads(files, lambda file: _upload_from(place, *file, shared), check=shared)
+            in_threads(files, lambda file: _upload_path(place, *file, shared), check=shared)
             keys.update(key for key, _ in files)
         for objects in listed(place, shared):
             delete(place, objects.keys() - keys, shared)
+
+    def _fetch_one(self, path: Path, check: SharedCheck) -> None:
+        """Copy the one object that the key names.
+
+        Raises:
+            TrialFailure: There is none, but keys that begin so.
+        """
+        location = self._location
+        try:
+            download(location, location.key, path, check)
+        except S3Failure as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            begun = _page(location, location.key, check, keys=1).get("Contents", [])
+            if not begun:
+                raise
+            raise TrialFailure(
+                FailureKind.CLIENT,
+                f"cannot read {self._uri}: there is no such key, and nothing below it. Keys begin "
+                f"so, as {begun[0]['Key']!r} does, but a URI names one file or one directory here, "
+                "not all names that begin alike: name one of them, or put the files under a key of "
+                "their own",
+            ) from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -184,8 +214,8 @@ def local_path(location: S3Location, key: str, size: int, target: Path) -> Path 
     path = target.joinpath(*parts)
     try:
         (path if is_directory else path.parent).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise twice(key) from error
+    except OSError as error:
+        raise unusable(key, error) from error
     return None if is_directory else path
 
 
@@ -195,69 +225,109 @@ def listed(location: S3Location, check: Callable[[int], None]) -> Iterator[dict[
     Raises:
         S3Failure: It cannot be listed.
     """
-    pages = location.connection.client().get_paginator("list_objects_v2")
     prefix = f"{location.key}/" if location.key else ""
-    with s3_errors(check):
-        for page in pages.paginate(
-            Bucket=location.bucket, Prefix=prefix, PaginationConfig={"PageSize": _KEYS}
-        ):
-            check(0)
-            if objects := {each["Key"]: each["Size"] for each in page.get("Contents", [])}:
-                yield objects
+    token = ""
+    while True:
+        page = _page(location, prefix, check, keys=_KEYS, token=token)
+        if objects := {each["Key"]: each["Size"] for each in page.get("Contents", [])}:
+            yield objects
+        before, token = token, page.get("NextContinuationToken", "")
+        if not token:
+            return
+        if token == before:
+            raise S3Failure("S3 gives the same page of keys again and again", is_mistake=True)
+
+
+def _page(
+    location: S3Location,
+    prefix: str,
+    check: Callable[[int], None],
+    *,
+    keys: int,
+    token: str = "",
+) -> Any:  # boto3 has no types
+    options = {"ContinuationToken": token} if token else {}
+    return ask(
+        location.connection,
+        lambda client: client.list_objects_v2(
+            Bucket=location.bucket, Prefix=prefix, MaxKeys=keys, **options
+        ),
+        check=check,
+        patience_s=location.connection.patience.reading_s,
+    )
 
 
 def upload(
     location: S3Location,
     key: str,
-    file: IO[bytes],
+    content: bytes | IO[bytes],
     check: Callable[[int], None],
     *,
     metadata: Mapping[str, str] | None = None,
+    patience_s: float | None = None,
 ) -> None:
-    """Store what a file has from its position on as an object.
+    """Store bytes, or all of a file, as an object.
+
+    Args:
+        location: Says which bucket.
+        key: The object's.
+        content: What to store.
+        check: Asked whether to go on.
+        metadata: Of the object.
+        patience_s: With an S3 that is away; ``None``: as for models.
 
     Raises:
         S3Failure: It could not be stored; what was there before is there still.
+        OSError: The file could not be read.
     """
-    client = location.connection.client()
     check(0)
     try:
         key.encode()
     except UnicodeEncodeError as error:
         raise S3Failure(f"{key!r} is not Unicode, as keys are", is_mistake=True) from error
-    encryption = {}
-    if location.kms_key_id:
-        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": location.kms_key_id}
-    with s3_errors(check):
-        client.upload_fileobj(
-            file,
-            location.bucket,
-            key,
-            ExtraArgs={"Metadata": dict(metadata or {}), **encryption},
-            Callback=check,
-            Config=_transfer(),
-        )
+    if patience_s is None:
+        patience_s = location.connection.patience.storing_s
+    upload_from(location, key, content, check, metadata=metadata or {}, patience_s=patience_s)
 
 
-def delete(location: S3Location, keys: Iterable[str], check: Callable[[int], None]) -> None:
+def delete(
+    location: S3Location,
+    keys: Iterable[str],
+    check: Callable[[int], None],
+    *,
+    patience_s: float | None = None,
+) -> None:
     """Delete objects; those that are not there are no error.
+
+    Args:
+        location: Says which bucket.
+        keys: The objects'.
+        check: Asked whether to go on.
+        patience_s: As for ``upload``.
 
     Raises:
         S3Failure: S3 refused one.
     """
-    client = location.connection.client()
+    if patience_s is None:
+        patience_s = location.connection.patience.storing_s
     for some in _some_at_a_time(sorted(keys)):
-        with s3_errors(check):
-            answer = client.delete_objects(
-                Bucket=location.bucket,
-                Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
-            )
+        objects = [{"Key": key} for key in some]
+        answer = ask(
+            location.connection,
+            partial(_delete, location.bucket, objects),
+            check=check,
+            patience_s=patience_s,
+        )
         for refused in answer.get("Errors", []):
             said = f"S3 says {refused.get('Code')} of {refused.get('Key')}"
             raise S3Failure(said, is_mistake=True)
 
 
-def _upload_from(location: S3Location, key: str, path: Path, check: Callable[[int], None]) -> None:
+def _delete(bucket: str, objects: list[dict[str, str]], client: Any) -> Any:  # boto3 has no types
+    return client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+
+
+def _upload_path(location: S3Location, key: str, path: Path, check: Callable[[int], None]) -> None:
     with path.open("rb") as file:
         upload(location, key, file, check)
 
@@ -267,45 +337,36 @@ def download(location: S3Location, key: str, path: Path, check: Callable[[int], 
 
     Raises:
         S3Failure: It could not be read; there is no file then.
-        TrialFailure: A directory is in its place.
+        TrialFailure: A directory is in its place, or the key can be no file.
     """
     try:
         file = path.open("wb")
-    except IsADirectoryError as error:
-        raise twice(key) from error
+    except OSError as error:
+        raise unusable(key, error) from error
     try:
         with file:
-            _download(location, key, file, check)
+            download_into(location, key, file, check)
     except BaseException:
         # Half a file is none.
         path.unlink(missing_ok=True)
         raise
 
 
-def _download(
-    location: S3Location, key: str, file: IO[bytes], check: Callable[[int], None]
-) -> None:
-    client = location.connection.client()
-    with s3_errors(check):
-        client.download_fileobj(location.bucket, key, file, Callback=check, Config=_transfer())
-
-
-def _transfer() -> Any:  # boto3 has no types
-    from boto3.s3.transfer import TransferConfig
-
-    return TransferConfig(
-        max_concurrency=_PARTS,
-        preferred_transfer_client="classic",  # the other has no client settings, errors or callbacks
-    )
+def unusable(key: str, error: OSError) -> Exception:
+    """Tell a key that can be no file here from the host's own trouble."""
+    if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+        return twice(key)
+    if error.errno in {errno.ENAMETOOLONG, errno.EILSEQ}:
+        shown = key if len(key) <= _SHOWN else f"{key[:_SHOWN]}..."
+        return TrialFailure(
+            FailureKind.CLIENT, f"the key {shown!r} can be no file here: {error.strerror}"
+        )
+    return error
 
 
 def twice(key: str) -> TrialFailure:
     """Refuse a key that other keys make a directory of."""
     return TrialFailure(FailureKind.CLIENT, f"the key {key!r} is a file and a directory")
-
-
-def _nothing(_: int) -> None:
-    """Never object."""
 
 
 class SharedCheck:
@@ -344,7 +405,7 @@ def in_threads(
     check: SharedCheck,
 ) -> None:
     """Move files, some at a time; the first failure ends all."""
-    with ThreadPoolExecutor(min(_FILES, max(len(files), 1)), "runner-s3") as pool:
+    with ThreadPoolExecutor(min(_FILES, max(len(files), 1)), "runner-file") as pool:
         moves = [pool.submit(move, file) for file in files]
         _, pending = wait(moves, return_when=FIRST_EXCEPTION)
         if pending:

@@ -8,11 +8,8 @@ arguments, as SageMaker's training toolkit does in its images. What the toolkit 
 
 from __future__ import annotations
 
-import gzip
 import sys
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,13 +18,11 @@ from tunesmith.runner.contract import typed_hyper_parameters
 from tunesmith.runner.errors import FailureKind, TrialFailure
 from tunesmith.runner.locations import Buckets
 from tunesmith.runner.storage import storage_of_uri
+from tunesmith.runner.tar_members import ArchiveRefused
+from tunesmith.runner.unpacking import unpack
 
 PROGRAM: Final = "sagemaker_program"
 SUBMIT_DIRECTORY: Final = "sagemaker_submit_directory"
-
-_FILES_MAX: Final = 20_000
-_BYTES_MAX: Final = 1024**3
-_CHUNK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +86,7 @@ def unpack_script(
     """Unpack a script's archive.
 
     Regular files, directories and links within the archive's tree are taken, anything else is
-    refused. Links are made when all files are there, so that none is written through one.
+    refused; see ``unpacking``.
 
     Args:
         script: The script.
@@ -108,86 +103,16 @@ def unpack_script(
     storage = storage_of_uri(script.source, member=SUBMIT_DIRECTORY, buckets=buckets)
     with storage.opened(scratch=target, check=check) as file:
         try:
-            with tarfile.open(fileobj=file, mode="r:gz") as tar:
-                _unpack(tar, script.source, target, check)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _refused(script.source, f"it is no whole .tar.gz: {error}") from error
+            unpack(file, target, check=check)
+        except ArchiveRefused as error:
+            raise _refused(script.source, str(error)) from error
     path = (target / script.program).resolve()
     if not path.is_file() or not path.is_relative_to(target.resolve()):
         raise _refused(script.source, f"it has no file {script.program!r}")
 
 
-def _unpack(tar: tarfile.TarFile, source: str, target: Path, check: Callable[[int], None]) -> None:
-    links: list[tuple[Path, str]] = []
-    for member in _members(tar, source):
-        path = target.joinpath(*PurePosixPath(member.name).parts)
-        if member.isdir():
-            _make_directory(path, source)
-        elif member.issym():
-            links.append((path, member.linkname))
-        elif member.isreg():
-            _make_directory(path.parent, source)
-            _write(tar, member, path, source, check)
-        else:
-            raise _refused(source, f"{member.name!r} is no file, directory or symbolic link")
-    for path, to in links:
-        _make_directory(path.parent, source)
-        _link(path, to, target, source)
-
-
-def _members(tar: tarfile.TarFile, source: str) -> Iterator[tarfile.TarInfo]:
-    """Give the members, as long as there are neither too many nor any that lead out."""
-    count, size = 0, 0
-    for member in tar:
-        count, size = count + 1, size + max(member.size, 0)
-        if count > _FILES_MAX or size > _BYTES_MAX:
-            raise _refused(source, f"it holds more than {_FILES_MAX} members or {_BYTES_MAX} bytes")
-        if not _is_inner(member.name):
-            raise _refused(source, f"{member.name!r} leads out of the directory")
-        yield member
-
-
 def _is_inner(name: str) -> bool:
     return "\0" not in name and not name.startswith("/") and ".." not in PurePosixPath(name).parts
-
-
-def _make_directory(path: Path, source: str) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise _refused(source, f"{path.name!r} is a file and a directory") from error
-
-
-def _write(
-    tar: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    path: Path,
-    source: str,
-    check: Callable[[int], None],
-) -> None:
-    content = tar.extractfile(member)
-    if content is None:  # of a regular file there is content
-        raise AssertionError(member.name)
-    try:
-        # A later member replaces an earlier one of the same name, as tar itself has it.
-        writer = path.open("wb")
-    except IsADirectoryError as error:
-        raise _refused(source, f"{member.name!r} is a file and a directory") from error
-    with content, writer:
-        while chunk := content.read(_CHUNK_BYTES):
-            writer.write(chunk)
-            check(len(chunk))
-    path.chmod(0o644 | (member.mode & 0o111))
-
-
-def _link(path: Path, to: str, target: Path, source: str) -> None:
-    try:
-        path.symlink_to(to)
-        end = path.resolve()
-    except (FileExistsError, RuntimeError, ValueError) as error:
-        raise _refused(source, f"the link {path.name!r} cannot be made") from error
-    if not end.is_relative_to(target.resolve()):
-        raise _refused(source, f"the link {path.name!r} leads out of the directory")
 
 
 def _refused(source: str, why: str) -> TrialFailure:

@@ -27,7 +27,10 @@ class RunnerLimits:
         exec_s: Between starting a trial's process and its program running.
         end_of_output_s: From the end of a trial's process group to the end of its pipe,
             which a process that left the group may hold open.
-        transfer_s: Copying a trial's channels, or packing its model and output.
+        transfer_s: Copying a trial's channels, or packing and storing its model and output, in all.
+        reading_patience_s: With an S3 that is away, while data are fetched or checkpoints stored:
+            within it each request is made again.
+        storing_patience_s: The same while a model and output are stored.
         backoff_min_s: First pause before connecting anew; doubles.
         backoff_max_s: Longest pause before connecting anew.
         welcome_s: Until a server has answered a hello.
@@ -44,6 +47,8 @@ class RunnerLimits:
     exec_s: float = 30.0
     end_of_output_s: float = 1.0
     transfer_s: float = 6 * 3600.0
+    reading_patience_s: float = 120.0
+    storing_patience_s: float = 600.0
     backoff_min_s: float = 0.05
     backoff_max_s: float = 1.0
     welcome_s: float = 10.0

@@ -39,6 +39,7 @@ from tunesmith.runner.missing_objective import (
 from tunesmith.runner.outbox import Outbox
 from tunesmith.runner.output import OutputPump
 from tunesmith.runner.process import TrialProcess, start_process
+from tunesmith.runner.s3_client import S3Connection, S3Trial
 from tunesmith.runner.scripts import script_command, script_of, unpack_script
 from tunesmith.runner.settings import RunnerLimits
 from tunesmith.runner.stop_reasons import OUTCOMES, RANKS, StopReason
@@ -50,8 +51,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 #: When the server names no grace, SageMaker's.
 _DEFAULT_GRACE_S: Final = 120.0
 
-# The command and the environment together are more than the system can carry.
-_TOO_MUCH: Final = frozenset({errno.E2BIG})
+# The command and the environment together, or a name, are more than the system can carry.
+_TOO_MUCH: Final = frozenset({errno.E2BIG, errno.ENAMETOOLONG})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,16 @@ class Trial:
         self._upload_wanted = Wanted()
         self._keeps_artifacts = False
         self._keeper: CheckpointKeeper | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        own = S3Trial(
+            tell=self._tell_from_thread,
+            check=lambda _: self._download_wanted.check(),
+            is_stopped=lambda: self._reason is StopReason.REQUESTED,
+        )
+        self._buckets = {
+            name: place.of_trial(own) if isinstance(place, S3Connection) else place
+            for name, place in host.buckets.items()
+        }
 
     def stop(self, reason: StopReason) -> None:
         """End the trial before its time; one that has ended already is left as it is."""
@@ -109,6 +120,7 @@ class Trial:
         Returns:
             The end, not yet reported; ``None`` for a revoked trial, of which nothing is said.
         """
+        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch_disk())
             try:
@@ -149,7 +161,7 @@ class Trial:
             artifacts.destination,
             assignment.output_data_config,
             assignment.training_job_name,
-            buckets=host.buckets,
+            buckets=self._buckets,
         )
         self._keeper = await host.threads.run(
             checkpoint_keeper,
@@ -157,7 +169,7 @@ class Trial:
             tree,
             threads=host.threads,
             limits=host.limits,
-            buckets=host.buckets,
+            buckets=self._buckets,
             tell=self._tell,
         )
         scanner = _scanner(assignment)
@@ -200,7 +212,7 @@ class Trial:
 
     async def _download(self) -> None:
         assignment, keeper = self._assignment, self._keeper
-        mode, buckets = assignment.training_input_mode, self._host.buckets
+        mode, buckets = assignment.training_input_mode, self._buckets
         sources = {
             self._tree.data / channel.channel_name: channels.source_of_channel(
                 channel, mode, buckets=buckets
@@ -393,6 +405,10 @@ class Trial:
 
     def _tell(self, line: str) -> None:
         self._outbox.append(pb.OutputLines(lines=[line[:1000]]))
+
+    def _tell_from_thread(self, line: str) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell, line)
 
     def _fail(self, failure: TrialFailure) -> None:
         self._failure = self._failure or failure
