@@ -9,6 +9,7 @@ suggestions stay a function of the history; until a GPU fails. Then it is said o
 nothing is lost: all that is on a device can be computed again.
 """
 
+import contextlib
 import functools
 import logging
 import re
@@ -48,6 +49,9 @@ class Holder(Protocol):
 
 _holders: weakref.WeakKeyDictionary[Backend, weakref.WeakSet[Holder]] = weakref.WeakKeyDictionary()
 
+_broken: weakref.WeakSet[Backend] = weakref.WeakSet()
+"""GPUs that failed, and not for want of memory: after most errors of CUDA none of its calls works any more."""
+
 
 class Devices:
     """Give the backend for each model.
@@ -80,6 +84,7 @@ class Devices:
         self._least = {"auto": crossover, "cpu": None}.get(choice, 0)
         self._open = open_gpu or _open_gpu
         self._gpu: Backend | None = None
+        self._left: Backend | None = None
 
     @property
     def uses_gpu(self) -> bool:
@@ -88,11 +93,15 @@ class Devices:
 
     def backend(self, n: int) -> Backend:
         """Give the backend for a model of n observations."""
+        if self._left is not None:
+            left, self._left = self._left, None
+            with contextlib.suppress(Exception):  # a GPU that works no more keeps it
+                left.free()
         if self._least is None or n < self._least:
             return _cpu()
         if self._gpu is None:
             try:
-                self._gpu = self._open(self._index, self._memory_bytes)
+                self._gpu = self._opened()
             except DeviceError as error:
                 self._least = None
                 # Who asked for a GPU by name has to know; who left it open may have none at all.
@@ -106,6 +115,12 @@ class Devices:
                 "all" if self._memory_bytes is None else f"{self._memory_bytes / 2**30:.3g} GiB",
             )
         return self._gpu
+
+    def _opened(self) -> Backend:
+        gpu = self._open(self._index, self._memory_bytes)
+        if gpu in _broken:
+            raise DeviceError(f"{gpu.name} failed earlier in this process; start it anew")
+        return gpu
 
     def active(self, n: int) -> AbstractContextManager[None]:
         """Make ready for a model of n observations, and for smaller ones, within a ``with`` block."""
@@ -146,6 +161,11 @@ class Devices:
             type(error).__name__,
             str(error).strip() or "no message",
         )
+        if isinstance(error, MemoryError):
+            # Later: until this exception is forgotten, what was computed is still there.
+            self._left = gpu
+        else:
+            _broken.add(gpu)
         self._gpu, self._least = None, None
         return True
 

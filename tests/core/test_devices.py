@@ -292,3 +292,58 @@ def test_when_memory_is_full_all_models_are_let_go_of_and_computed_again(
     for seed, one, other in zip((8, 9), first, second, strict=True):
         alone = Optimizer(SPACE, seed=seed, devices=Devices("gpu", open_gpu=on(HostDevice())))
         assert np.array_equal(np.concatenate([one, other]), points(alone, 16))
+
+
+class Freed(Failing):
+    """A device that counts how often its spare is given back."""
+
+    freed = 0
+
+    def free(self) -> None:
+        self.freed += 1
+
+
+def test_a_gpu_that_is_left_for_want_of_memory_gives_back_what_it_keeps() -> None:
+    device = Freed(launches=0)
+    optimizer = Optimizer(SPACE, seed=5, devices=Devices("gpu", open_gpu=on(device)))
+    points(optimizer, 12)
+    assert optimizer.computed_on == "cpu"
+    assert device.freed == 1
+
+
+class LaunchError(Exception):
+    """As CuPy has it."""
+
+    __module__ = "cupy_backends.cuda.api.driver"
+
+
+class Broken(Freed):
+    """A device none of whose calls works any more after some launches."""
+
+    def launch(
+        self, kernel: str, blocks: tuple[int, int], threads: int, *arguments: Argument
+    ) -> None:
+        if not self.left:
+            raise LaunchError("CUDA_ERROR_ILLEGAL_ADDRESS")
+        super().launch(kernel, blocks, threads, *arguments)
+
+
+def test_a_gpu_that_broke_down_is_not_touched_again(caplog: pytest.LogCaptureFixture) -> None:
+    device = Broken(launches=40)
+    gpu = GpuBackend(device)
+    several = [
+        Optimizer(SPACE, seed=seed, devices=Devices("gpu", open_gpu=lambda _index, _memory: gpu))
+        for seed in (5, 6)
+    ]
+    for each in several:
+        points(each, 12)
+        assert each.computed_on == "cpu"
+    assert len(device.launched) == 40
+    assert device.freed == 0
+    assert [each.message for each in caplog.records] == [
+        f"{device.name} failed (LaunchError: CUDA_ERROR_ILLEGAL_ADDRESS); the CPU goes on, with nothing lost",
+        (
+            f"suggestions are computed on the CPU: {device.name} failed earlier in this process; "
+            "start it anew"
+        ),
+    ]

@@ -49,6 +49,10 @@ class Backend(Protocol):
         """Make ready for use by this thread within a ``with`` block."""
         ...
 
+    def free(self) -> None:
+        """Give memory that is kept in store back, for other programs."""
+        ...
+
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m).
 

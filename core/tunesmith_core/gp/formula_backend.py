@@ -54,6 +54,9 @@ class FormulaBackend:
         """Do nothing: there is nothing to choose."""
         return nullcontext()
 
+    def free(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m).
 

@@ -20,7 +20,7 @@ import numpy as np
 from tunesmith_core.gp.backends import Backend
 from tunesmith_core.gp.parameters import Hyperparameters, Layout, unpack
 from tunesmith_core.gp.priors import Prior
-from tunesmith_core.gp.warping import warp_with_slopes
+from tunesmith_core.gp.warping import warping
 from tunesmith_core.space.scaling import F64
 
 VARIANCE_SHAPE, VARIANCE_RATE = 1.0, 0.5
@@ -55,8 +55,8 @@ class Likelihood:
         """
         layout, xp = self.layout, self.backend.xp
         values = unpack(layout, theta)
-        warped = warp_with_slopes(self.x, values.a, values.b)
-        u = scaled(layout, self.x, warped.w, values)
+        warped = warping(self.x, values.a, values.b)
+        u = scaled(layout, self.x, warped.w(), values)
         mismatch = mismatches(layout, values)
         placed = xp.asarray(u)
         c, slope = self.backend.covariance(placed, mismatch, values.noise)
@@ -67,6 +67,8 @@ class Likelihood:
         precision, log_det = inverted
         y = xp.asarray(self.y)
         alpha = precision @ y
+        # Here and not before: a GPU goes on inverting meanwhile.
+        by_log_a, by_log_b = warped.by_log_a(), warped.by_log_b()
         rate = VARIANCE_RATE + 0.5 * float(y @ alpha)
         shape = 0.5 * n + VARIANCE_SHAPE
         sums = self.backend.pair_sums(
@@ -77,8 +79,8 @@ class Likelihood:
         gradient[:d] = -host(xp, sums.spread)
         # moment sums over one end of each pair; the other end doubles it.
         pulled = 2.0 * host(xp, sums.moment)[layout.warped] / values.ls[layout.warped, None]
-        gradient[d : d + k] = (pulled * warped.by_log_a.T[layout.warped]).sum(axis=1)
-        gradient[d + k : d + 2 * k] = (pulled * warped.by_log_b.T[layout.warped]).sum(axis=1)
+        gradient[d : d + k] = (pulled * by_log_a.T[layout.warped]).sum(axis=1)
+        gradient[d + k : d + 2 * k] = (pulled * by_log_b.T[layout.warped]).sum(axis=1)
         gradient[-1] = 0.5 * values.noise * sums.trace
         prior, prior_gradient = self.prior.log_density(theta)
         value = 0.5 * log_det + shape * np.log(rate) - prior

@@ -25,6 +25,9 @@ class NumbaBackend:
         """Do nothing: there is nothing to choose."""
         return nullcontext()
 
+    def free(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def correlations(self, u: F64, z: F64, mismatch: F64) -> F64:
         """Compute k between scaled points (d, n) and (d, m): (n, m)."""
         k = np.empty((u.shape[1], z.shape[1]))

@@ -22,7 +22,7 @@ from tunesmith_core.gp.likelihood import (
     scaled,
 )
 from tunesmith_core.gp.parameters import Hyperparameters, Layout
-from tunesmith_core.gp.warping import warp, warp_with_slopes
+from tunesmith_core.gp.warping import warp, warping
 from tunesmith_core.space.scaling import F64
 
 PRIOR_VARIANCE = 1.0 + CONSTANT
@@ -226,8 +226,8 @@ class Predictor:
         """
         p, values = self.posterior, self.posterior.hyperparameters
         xp = self._backend.xp
-        warped = warp_with_slopes(x, values.a, values.b)
-        z = xp.asarray(scaled(p.layout, x, warped.w, values))
+        warped = warping(x, values.a, values.b)
+        z = xp.asarray(scaled(p.layout, x, warped.w(), values))
         backend = self._backend
         k = backend.correlations(self._u, z, p.mismatch)
         mean = host(xp, self._alpha @ k)
@@ -242,6 +242,6 @@ class Predictor:
             back=backend.product(self._inverse.T, v),
         )
         by_mean, by_variance = 2.0 * host(xp, of_mean).T, -4.0 * host(xp, of_variance).T
-        chain = np.where(p.layout.categorical, 0.0, warped.by_x / values.ls)
+        chain = np.where(p.layout.categorical, 0.0, warped.by_x() / values.ls)
         by_deviation = by_variance * (0.5 * self.variance / deviation)[:, None]
         return mean, deviation, by_mean * chain, by_deviation * chain

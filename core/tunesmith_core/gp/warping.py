@@ -21,15 +21,6 @@ EDGE = 1e-7
 """Coordinates are kept this far from 0 and 1, where the slope may be infinite."""
 
 
-class Warped(NamedTuple):
-    """Hold warped coordinates and their derivatives, each (n, d)."""
-
-    w: F64
-    by_x: F64
-    by_log_a: F64
-    by_log_b: F64
-
-
 def warp(x: F64, a: F64, b: F64) -> F64:
     """Warp coordinates x (n, d) by a and b (d,).
 
@@ -39,19 +30,57 @@ def warp(x: F64, a: F64, b: F64) -> F64:
     return w
 
 
-def warp_with_slopes(x: F64, a: F64, b: F64) -> Warped:
-    """Warp coordinates x (n, d) by a and b (d,), with derivatives by x, log a and log b.
+class Warping(NamedTuple):
+    """Hold what a warping and its derivatives have in common; each of them is computed when it is asked for.
 
-    Cost: 2nd powers and 2nd logarithms.
+    Attributes:
+        a: (d,) exponents.
+        b: The same.
+        log_x: (n, d) ln x.
+        log_rest: (n, d) ln(1 - x^a).
+        left: (n, d) what is left to 1.
+    """
+
+    a: F64
+    b: F64
+    log_x: F64
+    log_rest: F64
+    left: F64
+
+    def w(self) -> F64:
+        """Give the warped coordinates (n, d)."""
+        w: F64 = 1 - self.left
+        return w
+
+    def by_x(self) -> F64:
+        """Derive by x: (n, d). Cost: 2nd powers."""
+        by_x: F64 = self._by_t() * self.a * np.exp((self.a - 1) * self.log_x)
+        return by_x
+
+    def by_log_a(self) -> F64:
+        """Derive by log a: (n, d). Cost: 2nd powers."""
+        log_t = self.a * self.log_x
+        by_log_a: F64 = self._by_t() * np.exp(log_t) * log_t
+        return by_log_a
+
+    def by_log_b(self) -> F64:
+        """Derive by log b: (n, d)."""
+        by_log_b: F64 = -self.left * self.b * self.log_rest
+        return by_log_b
+
+    def _by_t(self) -> F64:
+        by_t: F64 = self.b * np.exp((self.b - 1) * self.log_rest)
+        return by_t
+
+
+def warping(x: F64, a: F64, b: F64) -> Warping:
+    """Begin to warp coordinates x (n, d) by a and b (d,).
+
+    Cost: nd powers and 2nd logarithms.
     """
     log_x = np.log(np.clip(x, EDGE, 1 - EDGE))
-    t = np.exp(a * log_x)
     log_rest = _log_rest(a * log_x)
-    left = np.exp(b * log_rest)  # 1 - w
-    by_t = b * np.exp((b - 1) * log_rest)
-    by_log_a = by_t * t * (a * log_x)
-    by_x = by_t * a * np.exp((a - 1) * log_x)
-    return Warped(w=1 - left, by_x=by_x, by_log_a=by_log_a, by_log_b=-left * b * log_rest)
+    return Warping(a, b, log_x, log_rest, left=np.exp(b * log_rest))
 
 
 def _log_rest(log_t: F64) -> F64:

@@ -43,6 +43,10 @@ class GpuBackend:
         """Make its device this thread's within a ``with`` block."""
         return self._device.active()
 
+    def free(self) -> None:
+        """Give memory that is kept in store back, for other programs."""
+        self._device.free()
+
     def check(self) -> None:
         """Compute something small, to know that all libraries are there and right.
 

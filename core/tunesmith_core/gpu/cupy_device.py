@@ -8,6 +8,7 @@ CuPy is imported when a device is asked for, never with this module.
 
 import contextlib
 import functools
+import gc
 import importlib
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ OPTIONS = ("-std=c++17",)
 """How the kernels are compiled; nothing here changes what arithmetic means."""
 
 INSTALL = "pip install 'tunesmith[gpu]' brings CuPy and CUDA's libraries"
+STORE = (
+    "CuPy keeps compiled kernels in ~/.cupy/kernel_cache: have CUPY_CACHE_DIR name a folder that can "
+    "be written"
+)
 _ITEM = 8
 _MATRIX = 2  # axes; a batch of them has one more
 
@@ -77,20 +82,29 @@ class CupyDevice:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make it this thread's device within a ``with`` block, and its pool where arrays come from."""
-        with self._cupy.cuda.Device(self.index), self._cupy.cuda.using_allocator(self._malloc):
-            yield
+        """Make it this thread's device within a ``with`` block, and its pool where arrays come from.
+
+        Raises:
+            DeviceError: CuPy can't write what it compiles, which it does whenever something new is computed.
+        """
+        try:
+            with self._cupy.cuda.Device(self.index), self._cupy.cuda.using_allocator(self._malloc):
+                yield
+        except OSError as error:
+            raise DeviceError(f"{self.name} can't be used ({_words(error)}); {STORE}") from error
 
     def _malloc(self, size: int) -> Any:
         """Allocate from the pool; what it holds in store goes back to the GPU before it gives up.
 
-        By itself the pool does that when the GPU is full, and not at its own limit. Sizes are rounded up by at
-        most a sixteenth: the matrices of a history that grows then use the same memory one after the other.
+        By itself the pool does that when the GPU is full, and not at its own limit; so it does with what
+        only the garbage collector frees. Sizes are rounded up by at most a sixteenth: the matrices of a
+        history that grows then use the same memory one after the other.
         """
         size = _rounded(size)
         try:
             return self._pool.malloc(size)
         except self._cupy.cuda.memory.OutOfMemoryError:
+            gc.collect()  # models of forgotten tuning jobs refer to themselves
             self._pool.free_all_blocks()
             return self._pool.malloc(size)
 
@@ -173,12 +187,14 @@ class CupyDevice:
 
     def used_bytes(self) -> int:
         """Tell how much memory its pool holds, the spare included."""
-        total: int = self._pool.total_bytes()
+        with self._cupy.cuda.Device(self.index):  # the pool has a part for each device
+            total: int = self._pool.total_bytes()
         return total
 
     def free(self) -> None:
         """Give what the pool holds in store back to the GPU."""
-        self._pool.free_all_blocks()
+        with self._cupy.cuda.Device(self.index):
+            self._pool.free_all_blocks()
 
 
 def _rounded(size: int) -> int:
@@ -201,6 +217,10 @@ def _cupy() -> Any:
             return importlib.import_module("cupy")
     except ImportError as error:
         raise DeviceError(f"CuPy can't be imported ({error}); {INSTALL}") from error
+    except OSError as error:  # it makes the folder of its kernels when it is imported
+        raise DeviceError(f"CuPy can't be imported ({_words(error)}); {STORE}") from error
+    except Exception as error:
+        raise DeviceError(f"CuPy can't be imported ({_words(error)}); {INSTALL}") from error
 
 
 def _as_c(argument: Argument) -> object:

@@ -90,6 +90,10 @@ class Device(Protocol):
         """
         ...
 
+    def free(self) -> None:
+        """Give memory that is kept in store back, for other programs."""
+        ...
+
 
 @cache
 def source() -> str:

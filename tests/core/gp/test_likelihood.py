@@ -1,5 +1,7 @@
 """The likelihood against dense linear algebra, and its gradient against differences."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_t
@@ -19,7 +21,7 @@ from tunesmith_core.gp.likelihood import (
 )
 from tunesmith_core.gp.parameters import unpack
 from tunesmith_core.gp.priors import PriorSettings, prior_of
-from tunesmith_core.gp.warping import warp
+from tunesmith_core.gp.warping import Warping, warp
 from tunesmith_core.space.scaling import F64
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -132,3 +134,33 @@ def test_a_fit_finds_the_coordinate_that_matters(backend: Backend) -> None:
     likelihood = likelihood_of(given, backend)
     found = unpack(given.layout, fit(likelihood, [likelihood.prior.mean], max_evaluations=100))
     assert found.ls[1] < 0.3 * min(found.ls[0], found.ls[2])
+
+
+class Recorded(FormulaBackend):
+    """Notes when it was asked to invert; a GPU is not done then."""
+
+    def __init__(self, calls: list[str]) -> None:
+        super().__init__(np)
+        self._calls = calls
+
+    def precision(self, k: F64) -> tuple[F64, float] | None:
+        self._calls.append("precision")
+        return super().precision(k)
+
+
+def test_slopes_of_the_warping_are_computed_while_a_device_inverts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    for name in ("by_x", "by_log_a", "by_log_b"):
+        computed = getattr(Warping, name)
+
+        def noted(warping: Warping, name: str = name, computed: Any = computed) -> F64:
+            calls.append(name)
+            slopes: F64 = computed(warping)
+            return slopes
+
+        monkeypatch.setattr(Warping, name, noted)
+    given = problem((8, 4, 2), seed=8)
+    likelihood_of(given, Recorded(calls)).negative_log_posterior(given.theta)
+    assert calls == ["precision", "by_log_a", "by_log_b"]

@@ -29,6 +29,10 @@ class OutOfMemoryError(MemoryError):
     __module__ = "cupy.cuda.memory"
 
 
+def full() -> OutOfMemoryError:
+    return OutOfMemoryError("Out of memory allocating 800 bytes")
+
+
 class Array(np.ndarray[Any, Any]):
     """An array that tells its address as CuPy's does."""
 
@@ -115,14 +119,14 @@ class Cupy:
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self.is_full = False
+        self.fault: Callable[[], Exception] | None = None
         self.within: list[str] = []
         self.allocate: Callable[[int], object] = self._nothing
         self.pool = SimpleNamespace(
             set_limit=self._set_limit,
             malloc=self._nothing,
-            total_bytes=lambda: 0,
-            free_all_blocks=lambda: None,
+            total_bytes=self._total_bytes,
+            free_all_blocks=self._freed,
         )
         host = HostDevice()
         self.launched = host.launched
@@ -168,8 +172,8 @@ class Cupy:
         function = getattr(np, name)
 
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            if self.is_full:
-                raise OutOfMemoryError("Out of memory allocating 800 bytes")
+            if self.fault is not None:
+                raise self.fault()
             result = function(*arguments, **options)
             return result.view(Array) if isinstance(result, np.ndarray) else result
 
@@ -177,6 +181,13 @@ class Cupy:
 
     def _nothing(self, size: int) -> object:
         return size
+
+    def _total_bytes(self) -> int:
+        assert "device" in self.within  # of the current device, as with the limit
+        return 0
+
+    def _freed(self) -> None:
+        assert "device" in self.within
 
     def _using(self, malloc: Callable[[int], object]) -> Any:
         self.allocate = malloc

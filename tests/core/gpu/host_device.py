@@ -99,6 +99,9 @@ class HostDevice:
         view: F64 = as_strided(array, shape, tuple(array.itemsize * stride for stride in strides))
         return view
 
+    def free(self) -> None:
+        pass
+
 
 def _as_c(argument: Argument) -> object:
     if isinstance(argument, np.ndarray):

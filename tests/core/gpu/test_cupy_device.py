@@ -2,7 +2,9 @@
 
 import importlib
 import logging
+import re
 import sys
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from benchmarks.card.card import open_card
 from tests.core.gp.problems import SHAPES, problem
-from tests.core.gpu.fake_cupy import NAME, Array, Cupy, OutOfMemoryError, install
+from tests.core.gpu.fake_cupy import NAME, Array, Cupy, OutOfMemoryError, full, install
 from tests.core.searches import cube, hills, search
 from tunesmith_core import devices
 from tunesmith_core.devices import DEFAULT_MEMORY_BYTES, Devices
@@ -101,6 +103,31 @@ def test_without_cupy_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch
         CupyDevice()
 
 
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (PermissionError(13, "Permission denied", "/var/empty/.cupy"), "CUPY_CACHE_DIR"),
+        (RuntimeError("CuPy failed to load libnvrtc.so.13"), r"pip install 'tunesmith\[gpu\]'"),
+    ],
+)
+def test_whatever_keeps_cupy_from_being_imported_the_cpu_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+    advice: str,
+) -> None:
+    def broken(_: str) -> None:
+        raise fault
+
+    devices._open_gpu.cache_clear()
+    monkeypatch.setattr(
+        "tunesmith_core.gpu.cupy_device.importlib", SimpleNamespace(import_module=broken)
+    )
+    assert Devices("gpu").backend(1000).name == "cpu"
+    (message,) = caplog.messages
+    assert re.search(advice, message)
+
+
 def test_a_missing_driver_and_a_missing_gpu_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = SimpleNamespace(getDeviceCount=refuse)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
@@ -147,18 +174,53 @@ def test_at_its_limit_the_pool_gives_its_spare_back_before_it_gives_up(
 ) -> None:
     calls: list[str] = []
 
-    def full(size: int) -> int:
+    def limited(size: int) -> int:
         calls.append("malloc")
         if calls.count("free") < size:
             raise OutOfMemoryError
         return size
 
-    cupy.pool.malloc, cupy.pool.free_all_blocks = full, lambda: calls.append("free")
+    cupy.pool.malloc, cupy.pool.free_all_blocks = limited, lambda: calls.append("free")
     with device.active():
         assert cupy.allocate(1) == 1
         assert calls == ["malloc", "free", "malloc"]
         with pytest.raises(OutOfMemoryError):
             cupy.allocate(3)
+
+
+def test_what_only_the_garbage_collector_frees_is_no_reason_to_give_up(
+    cupy: Cupy, device: CupyDevice
+) -> None:
+    class Garbage:
+        def __init__(self) -> None:
+            self.self = self
+
+    held: weakref.WeakSet[Garbage] = weakref.WeakSet()
+
+    def limited(size: int) -> int:
+        if held:
+            raise OutOfMemoryError
+        return size
+
+    cupy.pool.malloc = limited
+    held.add(Garbage())
+    with device.active():
+        assert cupy.allocate(1) == 1
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_when_no_kernel_can_be_kept_the_cpu_goes_on(
+    cupy: Cupy, caplog: pytest.LogCaptureFixture
+) -> None:
+    optimizer = Optimizer(cube(2), seed=2, devices=Devices("gpu"))
+    search(optimizer, hills, 8)
+    assert optimizer.computed_on == f"gpu:0 {NAME}"
+    cupy.fault = lambda: OSError(28, "No space left on device")
+    search(optimizer, hills, 3)
+    assert optimizer.computed_on == "cpu"
+    (message,) = caplog.messages
+    assert "No space left on device" in message
+    assert "CUPY_CACHE_DIR" in message
 
 
 def test_sizes_that_grow_a_little_share_memory() -> None:
@@ -199,7 +261,7 @@ def test_when_its_memory_is_full_the_cpu_goes_on(
 ) -> None:
     optimizer = Optimizer(cube(2), seed=2, devices=Devices("gpu"))
     search(optimizer, hills, 9)
-    cupy.is_full = True
+    cupy.fault = full
     search(optimizer, hills, 2)
     assert optimizer.computed_on == "cpu"
     assert caplog.messages == [
@@ -214,7 +276,7 @@ def test_when_its_memory_is_full_the_cpu_goes_on(
 def test_a_gpu_that_is_full_from_the_start_is_not_used(
     cupy: Cupy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cupy.is_full = True
+    cupy.fault = full
     optimizer = Optimizer(cube(2), seed=2, devices=Devices("gpu"))
     search(optimizer, hills, 8)
     assert optimizer.computed_on == "cpu"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,17 +60,27 @@ def test_everything_is_measured_and_the_table_comes_last(
 def test_what_fails_is_said_and_the_rest_goes_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise MemoryError("full")
 
     names = [
-        f"measure_{each}" for each in ("likelihood", "asks", "crossover", "agreement", "parts")
+        "speed_of",
+        *(f"measure_{each}" for each in ("likelihood", "asks", "crossover", "agreement", "parts")),
     ]
     for name in names:
         monkeypatch.setattr(gpu, name, full)
     findings = gpu.run(card(), SIZES, until=time.monotonic() + 1000)
-    assert capsys.readouterr().out.count("full failed: MemoryError: full") == len(names)
+    assert capsys.readouterr().out.count("failed: MemoryError: full") == len(names)
     assert [row[-1] for row in findings.rows] == ["missed"] * len(names) + ["not measured"]
+
+
+def test_a_card_that_breaks_down_leaves_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    findings = gpu.run(replace(card(), free=broken), SIZES, until=time.monotonic() + 1000)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| measure_peer | failed |")
+    assert [row[-1] for row in findings.rows] == ["missed"] * 6
 
 
 def test_what_there_is_no_time_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,9 @@ from tunesmith_core.gpu.device import constants, source
 from tunesmith_core.space.scaling import F64
 
 KERNEL = re.compile(r"^KERNEL (\w+)\((.*?)\) \{\n(.*?)^\}", flags=re.DOTALL | re.MULTILINE)
+CUPYS = ("-ftz=true", "--device-as-default-execution-space")
+"""What CuPy 14 adds of its own; both concern single precision and functions that say nothing, of which there are none."""
+
 ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
 
 
@@ -190,7 +193,9 @@ def compiled(library: ctypes.CDLL, text: str, architecture: str) -> tuple[bytes,
     assert not library.nvrtcCreateProgram(
         ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None
     )
-    options = [option.encode() for option in (*OPTIONS, f"--gpu-architecture={architecture}")]
+    options = [
+        option.encode() for option in (*OPTIONS, *CUPYS, f"--gpu-architecture={architecture}")
+    ]
     failed = library.nvrtcCompileProgram(
         program, len(options), (ctypes.c_char_p * len(options))(*options)
     )
