@@ -6,7 +6,7 @@ Plain values. Reading them from ``tunesmith.toml`` is the settings' work; runnin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -135,6 +135,18 @@ class Site:
     def instance_profile(self, instance_type: str) -> InstanceProfile | None:
         """Find the profile of an instance type, if there is one."""
         return self.instance_types.get(instance_type) or shipped_profiles().get(instance_type)
+
+    def untaken_variables(self, algorithm_name: str | None, names: Iterable[str]) -> list[str]:
+        """Name the variables of a request that are not taken, in order.
+
+        Args:
+            algorithm_name: The registered algorithm that is run; None: the request says what is run.
+            names: The variables' names.
+        """
+        if self.allow_inline_commands or algorithm_name is None:
+            return []
+        algorithm = self.algorithms[algorithm_name]
+        return sorted(name for name in names if not algorithm.takes(name))
 
     def similar_instance_types(self, instance_type: str) -> list[str]:
         """Name up to three instance types that are spelt much alike."""

@@ -43,8 +43,8 @@ class Assigner:
     def assignment(self, spec: JobSpec, trial: Trial) -> pb.TrialAssignment | ev.TrialReported:
         """Write a trial's assignment, or the failure of a trial that can't be run any more.
 
-        The latter happens when the site's configuration lost an algorithm between the tuning
-        job's creation and now.
+        The latter happens when the site's configuration lost an algorithm, or became stricter about what
+        a request may set, between the tuning job's creation and now.
         """
         definition = message_of(spec, trial)
         try:
@@ -56,6 +56,13 @@ class Assigner:
         except InvalidRequest as error:
             told = "; ".join(violation.message for violation in error.violations)
             return self._failure(trial, f"ClientError: {told}")
+        untaken = self.site.untaken_variables(algorithm.registered_name, definition.environment)
+        if untaken:
+            return self._failure(
+                trial,
+                f"ClientError: this site takes {', '.join(untaken)} from requests no more: "
+                f"[algorithms.{algorithm.registered_name}] environment_names lists what it takes.",
+            )
         instance_type, volume_gib = instance_of(definition)
         assignment = pb.TrialAssignment(
             training_job_name=trial.name,

@@ -99,6 +99,17 @@ def test_a_trial_whose_algorithm_the_site_has_lost_fails_in_words() -> None:
     assert not failed.report.retryable
 
 
+def test_variables_that_the_site_takes_no_more_fail_a_trial_in_words() -> None:
+    request = _named("forest")
+    request.training_job_definition.environment["PYTHONPATH"] = "../input/data/c"
+    strict = replace(SITE, allow_inline_commands=False)
+    failed = _assigner(strict).assignment(_spec(request), _trial())
+    assert isinstance(failed, ev.TrialReported)
+    assert isinstance(failed.report, ev.TrialEnded)
+    assert "PYTHONPATH from requests no more" in failed.report.failure_reason
+    assert not isinstance(_assigner().assignment(_spec(request), _trial()), ev.TrialReported)
+
+
 def test_an_instance_type_says_how_many_gpus() -> None:
     profile = InstanceProfile(vcpus=8, memory_bytes=2**34, gpus=4)
     site = replace(SITE, instance_types={"big": profile})

@@ -85,17 +85,13 @@ def environment_is_the_sites(draft: Draft) -> Iterator[Finding]:
     programs are looked for, what an interpreter reads first, where a cache of code is. There is no
     end to their names, and so those that are taken are listed, not those that are refused.
     """
-    if draft.site.allow_inline_commands:
-        return
     for definition in draft.definitions:
         algorithm = _registered(definition, draft)
         if algorithm is None:
             continue
         taken = ", ".join(algorithm.environment_names) or "none"
         section = f"[algorithms.{algorithm.name}]"
-        for name in sorted(definition.message.environment):
-            if algorithm.takes(name):
-                continue
+        for name in draft.site.untaken_variables(algorithm.name, definition.message.environment):
             shown = json.dumps(excerpt(name))
             yield Finding(
                 path=str(MemberPath((f"{definition.path}.Environment", Key(name)))),
