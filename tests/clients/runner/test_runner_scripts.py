@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,23 @@ def test_a_missing_archive_is_the_clients_error(tmp_path: Path, target: Path) ->
     script = Script(program="train.py", source=(tmp_path / "gone.tar.gz").as_uri())
     with pytest.raises(TrialFailure, match=r"ClientError: cannot read .*: No such file"):
         unpacked(script, target)
+
+
+@pytest.mark.parametrize("has_writer", [False, True])
+def test_an_archive_that_is_a_pipe_is_refused_at_once(
+    tmp_path: Path, target: Path, *, has_writer: bool
+) -> None:
+    pipe = tmp_path / "a.tar.gz"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR) if has_writer else None
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(unpacked, Script(program="train.py", source=pipe.as_uri()), target)
+        try:
+            with pytest.raises(TrialFailure, match=r"ClientError: cannot read .*no regular file"):
+                answer.result(timeout=5)
+        finally:
+            # Lets go of who opened it after all.
+            os.close(os.open(pipe, os.O_RDWR) if held is None else held)
 
 
 def test_an_archive_has_bounds(
