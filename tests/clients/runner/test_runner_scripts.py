@@ -92,6 +92,8 @@ def test_files_directories_and_inner_links_are_unpacked(tmp_path: Path, target: 
         (member("x", tarfile.LNKTYPE, "/etc/hostname"),),
         (member("x", tarfile.LNKTYPE, "x"),),
         (member("loop", tarfile.SYMTYPE, "loop"),),
+        # What is missing for the system is taken back by Python, which finds the loop behind it.
+        (member("l", tarfile.SYMTYPE, "no/../loop"), member("loop", tarfile.SYMTYPE, "loop")),
         (member("f" * 300),),
         (member("/".join(["d"] * 300)),),
         (member("link", tarfile.SYMTYPE, "f" * 300),),

@@ -160,7 +160,13 @@ def _follow(root: Path, parts: tuple[str, ...]) -> None:
         pass
     except OSError as error:
         raise ArchiveRefused(f"the link {name!r} cannot be followed: {error.strerror}") from error
-    if not path.resolve().is_relative_to(root):
+    try:
+        end = path.resolve()
+    except (OSError, RuntimeError) as error:
+        # What is missing for the system ends its search; behind it may be links that lead round in a
+        # circle, of which Python 3.11 raises the latter.
+        raise ArchiveRefused(f"the link {name!r} leads round in a circle, or too far") from error
+    if not end.is_relative_to(root):
         raise ArchiveRefused(f"the link {name!r} leads out of the directory")
 
 
