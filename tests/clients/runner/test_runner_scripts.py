@@ -275,6 +275,19 @@ def test_an_archive_has_bounds(
     assert sum(told) == 5000
 
 
+def test_directories_that_names_imply_are_counted(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = archive(tmp_path / "a.tar.gz", member("a/b/c/f"), member("a/b/d/f"))
+    # As many as there are members, and as there are directories.
+    monkeypatch.setattr("tunesmith.runner.unpacking._FILES_MAX", 4)
+    assert "a/b/d/f" in unpacked(script, target)
+    script = archive(tmp_path / "a.tar.gz", member("e/f/g/h/i/f"))
+    with pytest.raises(TrialFailure, match="it holds more than 4 directories"):
+        unpacked(script, target)
+    assert not (target / "e").exists()
+
+
 def test_a_python_script_is_run_with_the_interpreter_and_a_shell_script_with_the_shell() -> None:
     python, shell = (Script(program=f"train.{end}", source="") for end in ("py", "sh"))
     assert script_command(python, ["/v/python"], ["--a", "1"]) == (

@@ -62,6 +62,7 @@ class _Unpacking:
         self._target = target
         self._check = check
         self._written = 0
+        self._directories = 0
 
     def unpack(self, file: IO[bytes]) -> None:
         archive = TarGz(file, bytes_max=_BYTES_MAX, check=self._check)
@@ -99,12 +100,20 @@ class _Unpacking:
             for part in parts:
                 with suppress(FileExistsError):  # What is no directory is not opened.
                     os.mkdir(part, dir_fd=descriptor)
+                    self._count_directory()
                 inner = os.open(part, _DIRECTORY, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _count_directory(self) -> None:
+        # One member's name may imply many of them.
+        self._directories += 1
+        if self._directories > _FILES_MAX:
+            raise ArchiveRefused(f"it holds more than {_FILES_MAX} directories")
+        self._check(0)
 
     def _write(
         self, parts: tuple[str, ...], content: Iterator[bytes], *, is_executable: bool
