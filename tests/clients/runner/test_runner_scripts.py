@@ -99,6 +99,10 @@ def test_files_directories_and_inner_links_are_unpacked(tmp_path: Path, target: 
         (member("link", tarfile.SYMTYPE, "f" * 300),),
         (member("x", tarfile.FIFOTYPE),),
         (member("x", tarfile.CHRTYPE),),
+        (member("x", tarfile.LNKTYPE, "x"), member("x")),
+        (member("x", tarfile.SYMTYPE, "/etc"), member("y", tarfile.LNKTYPE, "x"), member("x")),
+        (member("x/y"), member("x", tarfile.SYMTYPE, "train.py")),
+        (member("x", tarfile.SYMTYPE, "."), member("x/y")),
         (member("x"), member("x/y")),
         (member("x/y"), member("x")),
     ],
@@ -145,6 +149,39 @@ def test_a_hard_link_becomes_a_copy(tmp_path: Path, target: Path) -> None:
         *(b"echo hi", 1),
         0o755,
     )
+
+
+@pytest.mark.parametrize(
+    ("members", "leads_to"),
+    [
+        ((member("x", tarfile.SYMTYPE, "train.py"),) * 2, "train.py"),
+        ((member("x"), member("./x", tarfile.SYMTYPE, "train.py")), "train.py"),
+        ((member("x", tarfile.SYMTYPE, "/etc"), member("x")), None),
+        ((member("x", tarfile.SYMTYPE, "/"), member("x", tarfile.SYMTYPE, "train.py")), "train.py"),
+        ((member("x", tarfile.SYMTYPE, "/"), member("x", tarfile.LNKTYPE, "train.py")), None),
+        ((member("x"), member("./x", tarfile.LNKTYPE, "x")), None),
+        (
+            (member("l", tarfile.SYMTYPE, "train.py"), member("x", tarfile.LNKTYPE, "./l")),
+            "train.py",
+        ),
+        (
+            (member("x", tarfile.SYMTYPE, "train.py"), member("x", tarfile.LNKTYPE, "x")),
+            "train.py",
+        ),
+        # A label is no path.
+        ((member("/backup of ../x", b"V"), member("x")), None),
+    ],
+)
+def test_a_later_member_takes_an_earlier_ones_place(
+    tmp_path: Path, target: Path, members: tuple[tarfile.TarInfo, ...], leads_to: str | None
+) -> None:
+    found = unpacked(archive(tmp_path / "a.tar.gz", *members), target)
+    assert found - {"l"} == {"train.py", "x"}
+    assert (target / "x").is_file()
+    assert ((target / "x").readlink() if (target / "x").is_symlink() else None) == (
+        leads_to and Path(leads_to)
+    )
+    assert not (target / "train.py").is_symlink()
 
 
 def compressed(path: Path, *blocks: bytes) -> Script:
