@@ -67,6 +67,21 @@ def test_a_link_that_leads_out_is_refused_in_every_member(tmp_path: Path, root: 
         check_file_roots(assignment, [tmp_path])
 
 
+def test_links_that_lead_round_in_a_circle_are_refused_in_words(root: Path) -> None:
+    (root / "round").symlink_to("round")
+    assignment = pb.TrialAssignment(input_data_config=[channel(root / "missing" / "x")])
+    assignment.output_data_config.s3_output_path = (root / "round" / "x").as_uri()
+    try:
+        (root / "round" / "x").resolve()
+    except RuntimeError:
+        refused = "ClientError: S3OutputPath is .*cannot be followed: its links lead round"
+        with pytest.raises(TrialFailure, match=refused):
+            check_file_roots(assignment, [root])
+    else:
+        # Later Pythons leave such a path as it is, and within the root it may be.
+        check_file_roots(assignment, [root])
+
+
 async def test_a_trial_is_not_begun_with_what_lies_elsewhere(
     server: FakeServer, runner: RunnerStarter, assignment: Assigner, root: Path
 ) -> None:

@@ -103,24 +103,43 @@ def test_a_file_that_becomes_shorter_is_not_stored_and_leaves_no_parts(
     assert lab.uploads() == []
 
 
-def test_an_object_that_changes_while_it_is_fetched_is_no_mixture(
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_an_object_that_changes_while_it_is_fetched_is_fetched_anew_and_no_mixture(
     lab: Lab,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    changes: int,
 ) -> None:
-    lab.s3.put_object(Bucket=lab.bucket, Key="data/large", Body=b"a" * 17 * MIB)
+    # Shorter every time, and still in parts.
+    versions = [letter * (17 - at) * MIB for at, letter in enumerate((b"a", b"b", b"c", b"d"))]
+    left = versions[: changes + 1]
+
+    def replace() -> None:
+        lab.s3.put_object(Bucket=lab.bucket, Key="data/large", Body=left.pop(0))
+
+    replace()
     real = lab.client.get_object
 
-    def changes(**options: Any) -> Any:
-        monkeypatch.setattr(lab.client, "get_object", real)
+    def changed(**options: Any) -> Any:
         answer = real(**options)
-        lab.s3.put_object(Bucket=lab.bucket, Key="data/large", Body=b"b" * 17 * MIB)
+        if "Range" not in options and left:
+            replace()
         return answer
 
-    monkeypatch.setattr(lab.client, "get_object", changes)
-    with pytest.raises(TrialFailure, match="S3 says PreconditionFailed"):
-        lab.storage.fetch_tree(tmp_path, check=nothing)
-    assert not (tmp_path / "large").exists()
+    monkeypatch.setattr(lab.client, "get_object", changed)
+    told: list[int] = []
+    if changes < 3:
+        lab.storage.fetch_tree(tmp_path, check=told.append)
+        content = (tmp_path / "large").read_bytes()
+        assert content == versions[changes]
+        # No byte of what takes the same place counts twice.
+        assert len(content) <= sum(told) <= len(versions[0])
+    else:
+        refused = r"InternalServerError: .*'data/large' changed while it was read, 3 times"
+        with pytest.raises(TrialFailure, match=refused) as failure:
+            lab.storage.fetch_tree(tmp_path, check=told.append)
+        assert failure.value.retryable
+        assert not (tmp_path / "large").exists()
 
 
 @pytest.mark.parametrize("arrives", [False, True])

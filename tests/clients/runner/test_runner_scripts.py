@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,17 @@ def test_files_directories_and_inner_links_are_unpacked(tmp_path: Path, target: 
         (member("x", tarfile.LNKTYPE, "/etc/hostname"),),
         (member("x", tarfile.LNKTYPE, "x"),),
         (member("loop", tarfile.SYMTYPE, "loop"),),
+        # What is missing for the system is taken back by Python, which finds the loop behind it.
+        (member("l", tarfile.SYMTYPE, "no/../loop"), member("loop", tarfile.SYMTYPE, "loop")),
         (member("f" * 300),),
         (member("/".join(["d"] * 300)),),
         (member("link", tarfile.SYMTYPE, "f" * 300),),
         (member("x", tarfile.FIFOTYPE),),
         (member("x", tarfile.CHRTYPE),),
+        (member("x", tarfile.LNKTYPE, "x"), member("x")),
+        (member("x", tarfile.SYMTYPE, "/etc"), member("y", tarfile.LNKTYPE, "x"), member("x")),
+        (member("x/y"), member("x", tarfile.SYMTYPE, "train.py")),
+        (member("x", tarfile.SYMTYPE, "."), member("x/y")),
         (member("x"), member("x/y")),
         (member("x/y"), member("x")),
     ],
@@ -142,6 +149,39 @@ def test_a_hard_link_becomes_a_copy(tmp_path: Path, target: Path) -> None:
         *(b"echo hi", 1),
         0o755,
     )
+
+
+@pytest.mark.parametrize(
+    ("members", "leads_to"),
+    [
+        ((member("x", tarfile.SYMTYPE, "train.py"),) * 2, "train.py"),
+        ((member("x"), member("./x", tarfile.SYMTYPE, "train.py")), "train.py"),
+        ((member("x", tarfile.SYMTYPE, "/etc"), member("x")), None),
+        ((member("x", tarfile.SYMTYPE, "/"), member("x", tarfile.SYMTYPE, "train.py")), "train.py"),
+        ((member("x", tarfile.SYMTYPE, "/"), member("x", tarfile.LNKTYPE, "train.py")), None),
+        ((member("x"), member("./x", tarfile.LNKTYPE, "x")), None),
+        (
+            (member("l", tarfile.SYMTYPE, "train.py"), member("x", tarfile.LNKTYPE, "./l")),
+            "train.py",
+        ),
+        (
+            (member("x", tarfile.SYMTYPE, "train.py"), member("x", tarfile.LNKTYPE, "x")),
+            "train.py",
+        ),
+        # A label is no path.
+        ((member("/backup of ../x", b"V"), member("x")), None),
+    ],
+)
+def test_a_later_member_takes_an_earlier_ones_place(
+    tmp_path: Path, target: Path, members: tuple[tarfile.TarInfo, ...], leads_to: str | None
+) -> None:
+    found = unpacked(archive(tmp_path / "a.tar.gz", *members), target)
+    assert found - {"l"} == {"train.py", "x"}
+    assert (target / "x").is_file()
+    assert ((target / "x").readlink() if (target / "x").is_symlink() else None) == (
+        leads_to and Path(leads_to)
+    )
+    assert not (target / "train.py").is_symlink()
 
 
 def compressed(path: Path, *blocks: bytes) -> Script:
@@ -241,6 +281,23 @@ def test_a_missing_archive_is_the_clients_error(tmp_path: Path, target: Path) ->
         unpacked(script, target)
 
 
+@pytest.mark.parametrize("has_writer", [False, True])
+def test_an_archive_that_is_a_pipe_is_refused_at_once(
+    tmp_path: Path, target: Path, *, has_writer: bool
+) -> None:
+    pipe = tmp_path / "a.tar.gz"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR) if has_writer else None
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(unpacked, Script(program="train.py", source=pipe.as_uri()), target)
+        try:
+            with pytest.raises(TrialFailure, match=r"ClientError: cannot read .*no regular file"):
+                answer.result(timeout=5)
+        finally:
+            # Lets go of who opened it after all.
+            os.close(os.open(pipe, os.O_RDWR) if held is None else held)
+
+
 def test_an_archive_has_bounds(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +310,19 @@ def test_an_archive_has_bounds(
     told: list[int] = []
     unpacked(script, target, told.append)
     assert sum(told) == 5000
+
+
+def test_directories_that_names_imply_are_counted(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = archive(tmp_path / "a.tar.gz", member("a/b/c/f"), member("a/b/d/f"))
+    # As many as there are members, and as there are directories.
+    monkeypatch.setattr("tunesmith.runner.unpacking._FILES_MAX", 4)
+    assert "a/b/d/f" in unpacked(script, target)
+    script = archive(tmp_path / "a.tar.gz", member("e/f/g/h/i/f"))
+    with pytest.raises(TrialFailure, match="it holds more than 4 directories"):
+        unpacked(script, target)
+    assert not (target / "e").exists()
 
 
 def test_a_python_script_is_run_with_the_interpreter_and_a_shell_script_with_the_shell() -> None:

@@ -6,6 +6,7 @@ whole or nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -53,12 +54,18 @@ class DirectoryStorage:
             TrialFailure: There is none, or it cannot be read.
         """
         try:
-            return self._path.open("rb")
+            # Not blocking: a pipe that nobody writes to would hold the runner.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
-            is_mistake = isinstance(error, FileNotFoundError | IsADirectoryError)
-            is_mistake = is_mistake or error.errno in PATH_MISTAKES
+            is_mistake = error.errno in PATH_MISTAKES | {errno.ENOENT, errno.ENXIO, errno.ELOOP}
             kind = FailureKind.CLIENT if is_mistake else FailureKind.INTERNAL
             raise TrialFailure(kind, f"cannot read {self._uri}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise TrialFailure(
+                FailureKind.CLIENT, f"cannot read {self._uri}: it is no regular file"
+            )
+        return os.fdopen(descriptor, "rb")
 
     def fetch_tree(self, target: Path, *, check: Callable[[int], None]) -> None:
         """Copy what is here into a directory.

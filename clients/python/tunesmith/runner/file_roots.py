@@ -6,11 +6,12 @@ alone can see.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tunesmith.file_uris import path_of_file_uri
-from tunesmith.runner.errors import FailureKind, TrialFailure
+from tunesmith.runner.errors import PATH_MISTAKES, FailureKind, TrialFailure
 from tunesmith.runner.scripts import SUBMIT_DIRECTORY, script_of
 from tunesmith.v1 import runner_service_pb2 as pb
 
@@ -36,7 +37,18 @@ def check_file_roots(assignment: pb.TrialAssignment, roots: Sequence[Path] | Non
         path = path_of_file_uri(uri)
         if path is None:
             continue
-        place = Path(path).resolve()
+        try:
+            place = Path(path).resolve()
+        except (OSError, RuntimeError) as error:
+            # Python 3.11 raises the latter of links that lead round in a circle.
+            if isinstance(error, OSError) and error.errno not in PATH_MISTAKES | {errno.ELOOP}:
+                raise
+            said = (
+                error.strerror if isinstance(error, OSError) else "its links lead round in a circle"
+            )
+            raise TrialFailure(
+                FailureKind.CLIENT, f"{member} is {uri!r}, which cannot be followed: {said}"
+            ) from error
         if not any(place.is_relative_to(root) for root in resolved):
             known = ", ".join(str(root) for root in roots) or "none"
             raise TrialFailure(

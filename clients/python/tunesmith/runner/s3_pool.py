@@ -37,7 +37,6 @@ class TransferPool:
         self._waiting: dict[object, deque[tuple[Future[None], Callable[[], None]]]] = {}
         self._running: Counter[object] = Counter()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
         self._is_closed = False
 
     def submit(self, owner: object, request: Callable[[], _T]) -> Future[_T]:
@@ -48,7 +47,7 @@ class TransferPool:
             request: Blocks until it is answered.
 
         Raises:
-            RuntimeError: The pool was closed.
+            RuntimeError: The pool was closed, or there is no thread and none can be started.
         """
         answer: Future[_T] = Future()
 
@@ -61,11 +60,13 @@ class TransferPool:
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the pool was closed")
+            if not self._threads:
+                # Before the request waits: where no thread can be had, it is not taken.
+                self._start()
             self._waiting.setdefault(owner, deque()).append((answer, run))  # type: ignore[arg-type]  # of a future only its state is used here
-            if not self._idle and len(self._threads) < self._requests:
-                thread = threading.Thread(target=self._work, name="runner-s3", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            while self._runnable() > self._free() and len(self._threads) < self._requests:
+                if not self._start():
+                    break
             self._changed.notify()
         return answer
 
@@ -78,6 +79,29 @@ class TransferPool:
                     answer.cancel()
             self._waiting.clear()
             self._changed.notify_all()
+
+    def _free(self) -> int:
+        """Count the threads that run nothing: they wait, or are on their way to the next request."""
+        return len(self._threads) - sum(self._running.values())
+
+    def _runnable(self) -> int:
+        """Count the waiting requests that a thread would take: each has to have a free one of its own."""
+        return sum(
+            min(len(waiting), self._of_one - self._running[owner])
+            for owner, waiting in self._waiting.items()
+        )
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._work, name="runner-s3", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The threads that there are take the request in its turn, and the next one tries again.
+            if not self._threads:
+                raise
+            return False
+        self._threads.append(thread)
+        return True
 
     def _work(self) -> None:
         while (taken := self._next()) is not None:
@@ -99,9 +123,7 @@ class TransferPool:
                     if self._running[owner] < self._of_one:
                         break
                 else:
-                    self._idle += 1
                     self._changed.wait()
-                    self._idle -= 1
                     continue
                 waiting = self._waiting.pop(owner)
                 answer, run = waiting.popleft()

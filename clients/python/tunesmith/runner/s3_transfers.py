@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from typing import IO, Any, Final
 
 from tunesmith.runner.locations import S3Location
@@ -24,6 +25,8 @@ _PART_BYTES: Final = 8 * 1024 * 1024
 _PARTS_MAX: Final = 10_000
 #: Parts of one object that are asked for at a time.
 _PARTS: Final = 4
+#: How often an object is fetched that changes meanwhile.
+_VERSIONS_MAX: Final = 3
 _CHUNK_BYTES: Final = 256 * 1024
 #: How long is waited for S3 to forget the parts of an object that could not be stored.
 _ABORT_S: Final = 5.0
@@ -38,9 +41,22 @@ def download_into(location: S3Location, key: str, file: IO[bytes], check: Check)
         file: Empty, and not written to by anybody else.
         check: Called by several threads at a time, with the bytes that were written since.
 
+    An object that changes meanwhile is fetched anew, so that what is there is of one version.
+
     Raises:
-        S3Failure: It could not be read.
+        S3Failure: It could not be read, or changed every time.
     """
+    counted = _Counted(check)
+    for _ in range(_VERSIONS_MAX):
+        if _fetch_version(location, key, file, counted.attempt()):
+            return
+    raise S3Failure(
+        f"the object {key!r} changed while it was read, {_VERSIONS_MAX} times", is_mistake=False
+    )
+
+
+def _fetch_version(location: S3Location, key: str, file: IO[bytes], check: Check) -> bool:
+    """Fetch the object as it is now; false: it was replaced before it was whole."""
     connection = location.connection
     patience_s = connection.patience.reading_s
     with _lent(file.fileno()) as lent:
@@ -53,10 +69,41 @@ def download_into(location: S3Location, key: str, file: IO[bytes], check: Check)
             )
             for at in range(_PART_BYTES, size, _PART_BYTES)
         )
-        for _ in ask_all(connection, parts, check=check, patience_s=patience_s, at_a_time=_PARTS):
-            pass
+        try:
+            for _ in ask_all(
+                connection, parts, check=check, patience_s=patience_s, at_a_time=_PARTS
+            ):
+                pass
+        except S3Failure as failure:
+            if failure.status != HTTPStatus.PRECONDITION_FAILED:
+                raise
+            return False
         # An attempt that broke off may have been at a longer version.
         lent.cut(size)
+    return True
+
+
+class _Counted:
+    """Tell of the bytes of several attempts at an object only once."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._lock = threading.Lock()
+        self._told = 0
+
+    def attempt(self) -> Check:
+        """Begin to count anew; only what is more than in all attempts before is told."""
+        fetched = 0
+
+        def count(more: int) -> None:
+            nonlocal fetched
+            with self._lock:
+                fetched += more
+                untold = max(fetched - self._told, 0)
+                self._told += untold
+            self._check(untold)
+
+        return count
 
 
 def upload_from(

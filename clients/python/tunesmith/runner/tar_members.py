@@ -24,6 +24,8 @@ _CHUNK_BYTES: Final = 256 * 1024
 #: Of one extended header, and of all in an archive; a path has 4096 bytes at most (Linux's PATH_MAX).
 _EXTENDED_BYTES: Final = 64 * 1024
 _EXTENDED_TOTAL_BYTES: Final = 32 * 1024 * 1024
+#: GNU tar's volume header, of ``tar --label``: a name for the archive itself.
+_LABEL_TYPE: Final = b"V"
 
 
 class MemberKind(Enum):
@@ -33,6 +35,7 @@ class MemberKind(Enum):
     DIRECTORY = "directory"
     SYMBOLIC_LINK = "symbolic link"
     HARD_LINK = "hard link"
+    LABEL = "label"
     OTHER = "other"
 
 
@@ -131,7 +134,7 @@ class TarGz:
         kind = _kind_of(header)
         size = header.size if extended.size is None else extended.size
         # As tarfile and POSIX have it, links and directories have a size at times, and no content.
-        has_content = kind in {MemberKind.FILE, MemberKind.OTHER}
+        has_content = kind in {MemberKind.FILE, MemberKind.LABEL, MemberKind.OTHER}
         self._expect(size if has_content else 0)
         return Member(
             name=(header.name if extended.name is None else extended.name).rstrip("/") or "/",
@@ -217,6 +220,7 @@ def _kind_of(header: tarfile.TarInfo) -> MemberKind:
         tarfile.DIRTYPE: MemberKind.DIRECTORY,
         tarfile.SYMTYPE: MemberKind.SYMBOLIC_LINK,
         tarfile.LNKTYPE: MemberKind.HARD_LINK,
+        _LABEL_TYPE: MemberKind.LABEL,
     }
     return kinds.get(header.type, MemberKind.OTHER)
 

@@ -2,7 +2,8 @@
 
 Files and directories come first, while there is no link in the tree; then the links, each in a
 directory that is one and no link; and when all are there, each is followed, since where one leads
-depends on the others. A refused archive leaves nothing behind.
+depends on the others. Of members with one name the last one stays, as with tar. A refused archive
+leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -62,13 +63,17 @@ class _Unpacking:
         self._target = target
         self._check = check
         self._written = 0
+        self._directories = 0
+        #: Links that are still to be made, and where they lead; nothing is at their places.
+        self._links: dict[tuple[str, ...], str] = {}
 
     def unpack(self, file: IO[bytes]) -> None:
         archive = TarGz(file, bytes_max=_BYTES_MAX, check=self._check)
-        links: list[tuple[tuple[str, ...], str]] = []
         for count, member in enumerate(archive.members(), 1):
             if count > _FILES_MAX:
                 raise ArchiveRefused(f"it holds more than {_FILES_MAX} members")
+            if member.kind is MemberKind.LABEL:
+                continue
             parts = _parts_of(member.name)
             with _refusals(member.name):
                 match member.kind:
@@ -78,16 +83,17 @@ class _Unpacking:
                     case MemberKind.FILE:
                         self._write(parts, archive.content(), is_executable=member.is_executable)
                     case MemberKind.SYMBOLIC_LINK:
-                        links.append((parts, member.link))
+                        self._keep_link(parts, member.link)
                     case MemberKind.HARD_LINK:
                         self._copy(parts, member)
-                    case MemberKind.OTHER:
+                    case _:
                         raise ArchiveRefused(f"{member.name!r} is no file, directory or link")
-        for parts, to in links:
+        for parts, to in self._links.items():
             self._check(0)
-            self._link(parts, to)
+            with _refusals("/".join(parts)), self._directory(parts[:-1]) as directory:
+                os.symlink(to, parts[-1], dir_fd=directory)
         root = self._target.resolve()
-        for parts, _ in links:
+        for parts in self._links:
             self._check(0)
             _follow(root, parts)
 
@@ -99,12 +105,20 @@ class _Unpacking:
             for part in parts:
                 with suppress(FileExistsError):  # What is no directory is not opened.
                     os.mkdir(part, dir_fd=descriptor)
+                    self._count_directory()
                 inner = os.open(part, _DIRECTORY, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _count_directory(self) -> None:
+        # One member's name may imply many of them.
+        self._directories += 1
+        if self._directories > _FILES_MAX:
+            raise ArchiveRefused(f"it holds more than {_FILES_MAX} directories")
+        self._check(0)
 
     def _write(
         self, parts: tuple[str, ...], content: Iterator[bytes], *, is_executable: bool
@@ -113,6 +127,7 @@ class _Unpacking:
             raise ArchiveRefused("it has a file without a name")
         with self._directory(parts[:-1]) as directory:
             # A later member replaces an earlier one of the same name, as tar itself has it.
+            self._links.pop(parts, None)
             descriptor = os.open(parts[-1], _WRITE, 0o600, dir_fd=directory)
             with os.fdopen(descriptor, "wb", buffering=0) as writer:
                 for chunk in content:
@@ -124,11 +139,19 @@ class _Unpacking:
                 os.fchmod(descriptor, 0o755 if is_executable else 0o644)
 
     def _copy(self, parts: tuple[str, ...], member: Member) -> None:
-        """Make a hard link a file of its own, with the content of the one that it names."""
+        """Make a hard link a file of its own, with the content of the one that it names.
+
+        Of a link it makes another one like it. A member that names itself, as archives have of a file
+        that was given to tar twice, is there already.
+        """
         source = _parts_of(member.link)
         refused = f"{member.name!r} is a hard link to {member.link!r}, which is no file before it"
-        if not source or source == parts:
+        if not source:
             raise ArchiveRefused(refused)
+        if source in self._links:
+            if source != parts:
+                self._keep_link(parts, self._links[source])
+            return
         try:
             with self._directory(source[:-1]) as directory:
                 descriptor = os.open(source[-1], _READ, dir_fd=directory)
@@ -138,15 +161,18 @@ class _Unpacking:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise ArchiveRefused(refused)
+            if source == parts:
+                return
             chunks = iter(lambda: reader.read(_CHUNK_BYTES), b"")
             self._write(parts, chunks, is_executable=bool(info.st_mode & stat.S_IXUSR))
 
-    def _link(self, parts: tuple[str, ...], to: str) -> None:
-        name = "/".join(parts)
-        with _refusals(name), self._directory(parts[:-1]) as directory:
-            if not parts or not to or "\0" in to or len(os.fsencode(to)) > _PATH_MAX:
-                raise ArchiveRefused(f"the link {name!r} cannot be made")
-            os.symlink(to, parts[-1], dir_fd=directory)
+    def _keep_link(self, parts: tuple[str, ...], to: str) -> None:
+        """Have a link made at the end, in the place of a file or link that is there."""
+        if not parts or not to or "\0" in to or len(os.fsencode(to)) > _PATH_MAX:
+            raise ArchiveRefused(f"the link {'/'.join(parts)!r} cannot be made")
+        with self._directory(parts[:-1]) as directory, suppress(FileNotFoundError):
+            os.unlink(parts[-1], dir_fd=directory)
+        self._links[parts] = to
 
 
 def _follow(root: Path, parts: tuple[str, ...]) -> None:
@@ -160,7 +186,13 @@ def _follow(root: Path, parts: tuple[str, ...]) -> None:
         pass
     except OSError as error:
         raise ArchiveRefused(f"the link {name!r} cannot be followed: {error.strerror}") from error
-    if not path.resolve().is_relative_to(root):
+    try:
+        end = path.resolve()
+    except (OSError, RuntimeError) as error:
+        # What is missing for the system ends its search; behind it may be links that lead round in a
+        # circle, of which Python 3.11 raises the latter.
+        raise ArchiveRefused(f"the link {name!r} leads round in a circle, or too far") from error
+    if not end.is_relative_to(root):
         raise ArchiveRefused(f"the link {name!r} leads out of the directory")
 
 
