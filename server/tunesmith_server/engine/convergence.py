@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Final
 
 from tunesmith_server.domain.errors import StoreUnavailable
@@ -29,15 +30,19 @@ _REST: Final = 49.0
 
 
 class Leisure:
-    """Say whether there is time for what only may be of use."""
+    """Say whether there is time for what only may be of use, one piece of such work at a time."""
 
     def __init__(self) -> None:
         self._until = 0.0
 
     @property
     def is_now(self) -> bool:
-        """Tell whether enough time has passed since the last such work."""
+        """Tell whether nobody is at such work, and enough time has passed since the last."""
         return asyncio.get_running_loop().time() >= self._until
+
+    def taken(self) -> None:
+        """Take note that such work begins; `spent` is to follow."""
+        self._until = math.inf
 
     def spent(self, seconds: float) -> None:
         """Take note of such work that has just ended."""
@@ -65,6 +70,7 @@ class Convergence:
         self._leisure = leisure
         self._next = _FIRST
         self._is_looking = False
+        self._took_s = 0.0
 
     def begins(self, state: JobState) -> bool:
         """Tell whether to look now; if so, ``is_found`` is to be called."""
@@ -73,8 +79,10 @@ class Convergence:
         self._is_looking = (
             state.job.counters.objective_succeeded >= self._next
             and state.job.launched < self._spec.max_training_jobs
-            and (self._spec.criteria.on_convergence or self._leisure.is_now)
+            and (self._matters or self._leisure.is_now)
         )
+        if self._is_looking and not self._matters:
+            self._leisure.taken()
         return self._is_looking
 
     async def is_found(self, state: JobState) -> bool:
@@ -86,15 +94,22 @@ class Convergence:
             return False
         finally:
             self._is_looking = False
+            if not self._matters:
+                self._leisure.spent(self._took_s)
+            self._took_s = 0.0
+
+    @property
+    def _matters(self) -> bool:
+        """Tell whether convergence completes the tuning job."""
+        return self._spec.criteria.on_convergence
 
     async def _look(self, state: JobState) -> bool:
         connection = await self._worker.connection()
-        matters = self._spec.criteria.on_convergence
         if not connection.is_warm:
-            if not matters:
+            if not self._matters:
                 return False
             await connection.warmed()
-        if connection.in_line and not matters:
+        if connection.in_line and not self._matters:
             return False
         news = learn(Knowledge(), await self._store.outcomes(self._job_id))
         if news is None:
@@ -108,8 +123,7 @@ class Convergence:
                 ends=news.ends,
                 remaining=self._spec.max_training_jobs - state.job.launched,
             )
-            if not matters:
-                self._leisure.spent(loop.time() - began)
+            self._took_s = loop.time() - began
         found = state.job.counters.objective_succeeded
         self._next = found + max(1, found // _GROWTH)
         return assessment.has_converged

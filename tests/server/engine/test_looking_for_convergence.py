@@ -149,6 +149,15 @@ async def test_after_it_was_looked_for_there_is_a_rest_unless_it_matters() -> No
     assert matters.begins(state(succeeded=10, completes=True))
 
 
+async def test_what_is_only_reported_is_looked_for_of_one_tuning_job_at_a_time() -> None:
+    leisure = Leisure()
+    first, second = (watched(FakeWorker(in_line=1), leisure=leisure) for _ in range(2))
+    assert first.begins(state(succeeded=10))
+    assert not second.begins(state(succeeded=10))
+    await first.is_found(state(succeeded=10))  # others were in line: it took no time
+    assert second.begins(state(succeeded=10))
+
+
 async def test_a_lost_worker_is_asked_again_later() -> None:
     worker = FakeWorker(is_lost=True)
     convergence = watched(worker)
