@@ -11,15 +11,14 @@ for it than it writes, and the event loop waits for the thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from tunesmith_server.domain.errors import (
     Conflict,
@@ -79,10 +78,6 @@ class _Queued:
         self.future.set_exception(kind(str(outcome.said)))
 
 
-class _Gone(Exception):
-    """The process has ended: there is no answer any more."""
-
-
 class Writer:
     """Have changes carried out and made durable, in groups; for one event loop.
 
@@ -90,22 +85,17 @@ class Writer:
         lost: Set when the process has ended by itself. Nobody knows what became of the last group.
     """
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, *, max_queued: int, group_limit: int
-    ) -> None:
-        if process.stdin is None or process.stdout is None:  # both are pipes
-            raise AssertionError
+    def __init__(self, process: _Process, *, max_queued: int, group_limit: int) -> None:
         self.lost = asyncio.Event()
         self._process = process
-        self._input, self._output = process.stdin, process.stdout
         self._max_queued = max_queued
         self._group_limit = group_limit
         self._queue: deque[_Queued] = deque()
-        self._change = asyncio.Event()
         self._under_way: Sequence[_Queued] = ()
-        self._closing = self._has_closed = self._is_gone = False
-        self._answers: asyncio.Queue[object] = asyncio.Queue()
-        self._listening: asyncio.Task[None] | None = None
+        # Whether the next group is to be put together at the loop's next turn.
+        self._is_gathering = False
+        self._is_closing = False
+        process.on_answer, process.on_end = self._answered, self._ended
 
     @classmethod
     async def start(cls, path: Path, *, lock_fd: int, max_queued: int, group_limit: int) -> Self:
@@ -120,26 +110,11 @@ class Writer:
         Raises:
             StoreOpenError: It can't open the database for writing.
         """
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            str(path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=(lock_fd,),
-            # Signals of a terminal reach the server alone, which then closes the store.
-            start_new_session=True,
-        )
-        writer = cls(process, max_queued=max_queued, group_limit=group_limit)
-        try:
-            trouble = await writer._read()
-        except asyncio.IncompleteReadError:
-            trouble = "the process that writes ended at once."
-        if trouble:
-            await writer._end()
-            raise StoreOpenError(path, str(trouble))
-        serving = asyncio.create_task(writer._serve())
-        writer._listening = asyncio.create_task(writer._listen(serving))
-        return writer
+        process = await _Process.start(path, lock_fd=lock_fd)
+        if (trouble := await process.first_words()) != "":
+            await process.ended()
+            raise StoreOpenError(path, str(trouble or "the process that writes ended at once."))
+        return cls(process, max_queued=max_queued, group_limit=group_limit)
 
     @property
     def pid(self) -> int:
@@ -165,7 +140,7 @@ class Writer:
             Overloaded: Too many writes wait.
             StoreUnavailable: The change could not be made durable, or the store is closed.
         """
-        if self._closing or self._is_gone:
+        if self._is_closing or self._process.is_gone:
             raise StoreUnavailable("The change was not made: the store is closed.")
         if len(self._queue) >= self._max_queued:
             raise Overloaded(
@@ -174,88 +149,141 @@ class Writer:
             )
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._queue.append(_Queued(Write(change, arguments), future))
-        self._change.set()
+        self._gather()
         return await future
 
     async def close(self) -> None:
         """Finish what is queued and end the process. Idempotent."""
-        self._closing = True
-        self._change.set()
-        if self._listening is not None:
-            await self._listening
+        self._is_closing = True
+        self._gather()
+        await self._process.ended()
 
-    async def _serve(self) -> None:
-        """Write group after group until closing, or until the process is gone."""
-        try:
-            while group := await self._next_group():
-                self._under_way = group
-                for queued, outcome in zip(group, await self._written(group), strict=True):
-                    queued.answer(outcome)
-                self._under_way = ()
-            await self._told(CLOSE)
-            self._has_closed = True
-        finally:
-            self._input.close()  # the process ends, whatever went wrong here
+    def _gather(self) -> None:
+        """Have the next group written, unless one is under way.
 
-    async def _listen(self, serving: asyncio.Task[None]) -> None:
-        """Take in what the process says to its end; tell who waits if it was not told to end."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                self._answers.put_nowait(await self._read())
-        self._is_gone = True
-        self._answers.put_nowait(_Gone())
-        self._change.set()
-        (trouble,) = await asyncio.gather(serving, return_exceptions=True)
-        status = await self._end()
-        if self._has_closed:
+        After what else is ready on the loop has run: callers who were answered together come back
+        together, and would else be split into the first and the others.
+        """
+        if not (self._under_way or self._is_gathering):
+            self._is_gathering = True
+            asyncio.get_running_loop().call_soon(self._write_group)
+
+    def _write_group(self) -> None:
+        self._is_gathering = False
+        if self._queue:
+            count = min(len(self._queue), self._group_limit)
+            self._under_way = [self._queue.popleft() for _ in range(count)]
+            self._process.tell([tuple(queued.write) for queued in self._under_way])
+        elif self._is_closing:
+            self._process.tell(CLOSE)
+
+    def _answered(self, message: object) -> None:
+        """Take in what came of the group that was under way, or that the database is closed."""
+        group, self._under_way = self._under_way, ()
+        if not group:
+            self._process.close()
             return
-        if not isinstance(trouble, OSError | _Gone):
-            logger.error("the store's writer broke down", exc_info=trouble)
-        logger.critical("the process that writes ended with status %s", status)
+        outcomes = [Outcome(*outcome) for outcome in message]  # type: ignore[attr-defined]  # frames of the other end, which is this release too
+        for queued, outcome in zip(group, outcomes, strict=True):
+            queued.answer(outcome)
+        self._gather()
+
+    def _ended(self) -> None:
+        """Tell whoever waits, unless the process was told to end."""
+        if self._process.is_closed:
+            return
+        logger.critical("the process that writes ended with status %s", self._process.status)
         self.lost.set()
         unknown = "The writer has ended; whether the change was made is not known."
         for queued in (*self._under_way, *self._queue):
             queued.answer(Outcome("StoreUnavailable", unknown))
         self._queue.clear()
 
-    async def _next_group(self) -> Sequence[_Queued]:
-        """Wait for writes and take all that fit a group; none: the store is being closed."""
-        while not (self._queue or self._closing or self._is_gone):
-            self._change.clear()
-            await self._change.wait()
-            # After what else is ready on the loop: callers who were answered together come back
-            # together, and would else be split into the first and the others.
-            await asyncio.sleep(0)
-        return [self._queue.popleft() for _ in range(min(len(self._queue), self._group_limit))]
 
-    async def _written(self, group: Sequence[_Queued]) -> list[Outcome]:
-        """Have a group written.
+class _Process(asyncio.SubprocessProtocol):
+    """Talk to the process by callbacks: an answer is with its callers in the turn it comes in.
 
-        Raises:
-            OSError: The process is gone.
-            _Gone: The same.
-        """
-        answer = await self._told([tuple(queued.write) for queued in group])
-        return [Outcome(*outcome) for outcome in answer]  # type: ignore[attr-defined]  # frames of the other end, which is this release too
+    Attributes:
+        on_answer: Is called with each message that it says.
+        on_end: Is called when it has ended.
+        pid: Its number.
+        is_closed: It was told to end, or told us that it does.
+        status: Its exit status, once it has ended.
+    """
 
-    async def _told(self, message: object) -> object:
-        if self._input.is_closing():
-            raise _Gone
-        self._input.write(frame(message))
-        answer = await self._answers.get()
-        if isinstance(answer, _Gone):
-            raise answer
-        return answer
+    def __init__(self) -> None:
+        self.on_answer: Callable[[object], None]
+        self.on_end: Callable[[], None] = lambda: None
+        self.pid = 0
+        self.is_closed = False
+        self.status: int | None = None
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._said = bytearray()
 
-    async def _read(self) -> object:
-        length = body_length(await self._output.readexactly(HEADER_BYTES))
-        return message_of(await self._output.readexactly(length))
+    @classmethod
+    async def start(cls, path: Path, *, lock_fd: int) -> Self:
+        """Start the process; it has said nothing yet."""
+        _, process = await asyncio.get_running_loop().subprocess_exec(
+            cls,
+            *_COMMAND,
+            str(path),
+            stderr=None,
+            pass_fds=(lock_fd,),
+            # Signals of a terminal reach the server alone, which then closes the store.
+            start_new_session=True,
+        )
+        return process
 
-    async def _end(self) -> int:
-        """See the process to its end, which comes with that of its input; gives its status."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the process and its pipes over."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self.pid = self._transport.get_pid()
+        self._input = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether it has ended, or is ending."""
+        return self._input.is_closing()
+
+    def tell(self, message: object) -> None:
+        """Say something; a process that is gone hears nothing."""
+        if not self.is_gone:
+            self._input.write(frame(message))
+
+    def close(self) -> None:
+        """Take note that it has nothing to say any more."""
+        self.is_closed = True
         self._input.close()
-        # The pipes too: what is left to the garbage collector is a warning.
-        await self._output.read()
-        with contextlib.suppress(OSError):
-            await self._input.wait_closed()
-        return await self._process.wait()
+
+    async def first_words(self) -> object:
+        """Wait for its first message; None: it has ended instead."""
+        first: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.on_answer = first.set_result
+        await asyncio.wait((first, self._end), return_when=asyncio.FIRST_COMPLETED)
+        return first.result() if first.done() else None
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await asyncio.shield(self._end)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - it has one pipe that is read
+        """Take in what it says, as it comes."""
+        self._said += data
+        while len(self._said) >= HEADER_BYTES:
+            end = HEADER_BYTES + body_length(self._said[:HEADER_BYTES])
+            if len(self._said) < end:
+                return
+            body = bytes(self._said[HEADER_BYTES:end])
+            del self._said[:end]
+            self.on_answer(message_of(body))
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Let go of the other pipe too, when it has closed one."""
+        self._input.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Take note of its end."""
+        self.status = self._transport.get_returncode()
+        self._transport.close()
+        self.on_end()
+        self._end.set_result(None)

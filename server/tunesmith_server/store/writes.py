@@ -104,7 +104,7 @@ def frame(message: Any) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "little") + body
 
 
-def body_length(header: bytes) -> int:
+def body_length(header: bytes | bytearray) -> int:
     """Read how many bytes follow a frame's header."""
     return int.from_bytes(header, "little")
 
