@@ -206,6 +206,15 @@ def test_it_is_seen_at_once_that_the_writers_process_is_gone(
         runner.run(lose())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_what_ends_the_server_does_not_end_its_writer(
+    sqlite_store: SqliteStore, number: int
+) -> None:
+    os.kill(sqlite_store._writer.pid, number)
+    await sqlite_store.create_job(new_job("after"))
+    assert not sqlite_store.lost.is_set()
+
+
 async def test_a_store_that_was_closed_is_not_lost(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "db")
     await store.close()
