@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self, cast
 
@@ -170,12 +171,32 @@ class Writer:
 
     def _write_group(self) -> None:
         self._is_gathering = False
-        if self._queue:
-            count = min(len(self._queue), self._group_limit)
-            self._under_way = [self._queue.popleft() for _ in range(count)]
-            self._process.tell([tuple(queued.write) for queued in self._under_way])
+        if message := self._next_group():
+            self._process.tell(message)
         elif self._is_closing:
-            self._process.tell(CLOSE)
+            self._process.tell(frame(CLOSE))
+
+    def _next_group(self) -> bytes:
+        """Take what is to be written together out of the queue, and frame it; empty: it is nothing.
+
+        A write that can't be framed is refused alone; writes that are too much together are parted.
+        """
+        limit = self._group_limit
+        while self._queue:
+            group = list(islice(self._queue, limit))
+            try:
+                message = frame([tuple(queued.write) for queued in group])
+            except (ValueError, OverflowError, MemoryError) as error:
+                limit = len(group) // 2
+                if limit == 0:
+                    self._queue.popleft().answer(Outcome("bug", f"{type(error).__name__}: {error}"))
+                    limit = self._group_limit
+                continue
+            for _ in group:
+                self._queue.popleft()
+            self._under_way = group
+            return message
+        return b""
 
     def _answered(self, message: object) -> None:
         """Take in what came of the group that was under way, or that the database is closed."""
@@ -245,10 +266,10 @@ class _Process(asyncio.SubprocessProtocol):
         """Tell whether it has ended, or is ending."""
         return self._input.is_closing()
 
-    def tell(self, message: object) -> None:
-        """Say something; a process that is gone hears nothing."""
+    def tell(self, message: bytes) -> None:
+        """Say something, a frame; a process that is gone hears nothing."""
         if not self.is_gone:
-            self._input.write(frame(message))
+            self._input.write(message)
 
     def close(self) -> None:
         """Take note that it has nothing to say any more."""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvloop
@@ -18,12 +19,18 @@ import uvloop
 from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, new_job
 from tunesmith_server.domain.effects import SaveTrial
-from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
-from tunesmith_server.store import reading
+from tunesmith_server.domain.errors import (
+    Conflict,
+    Overloaded,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from tunesmith_server.store import reading, writer
 from tunesmith_server.store.database import Database
 from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import StoredJob
+from tunesmith_server.store.writes import frame
 
 _SERVER = Path(__file__).with_name("opening_process.py")
 
@@ -115,6 +122,42 @@ async def test_one_change_of_many_in_a_group_is_refused_alone(sqlite_store: Sqli
     assert versions == [1, 1]
     assert (await existing(sqlite_store, "last")).job.version == 0
     assert await sqlite_store.find_request("key") == "commit/good"
+
+
+async def test_a_write_that_cannot_be_handed_over_is_refused_alone(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "db")
+    async with asyncio.timeout(10):
+        tasks = await queued(
+            *(store.create_job(new_job(f"before-{n}")) for n in range(3)),
+            store.delete_tags(cast("str", object()), []),
+            store.delete_tags("arn:nobody", []),
+        )
+        *before, strange, refused = await asyncio.gather(*tasks, return_exceptions=True)
+        after = await store.create_job(new_job("after"))
+        await store.close()
+    assert isinstance(strange, RuntimeError)
+    assert "ValueError: unmarshallable object" in str(strange)
+    assert isinstance(refused, ResourceNotFound)
+    assert all(isinstance(job, StoredJob) for job in (*before, after))
+
+
+async def test_writes_that_are_too_much_for_a_frame_are_parted(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def framed(message: list[object]) -> bytes:
+        if len(message) > 2:
+            raise OverflowError("int too big to convert")
+        sizes.append(len(message))
+        return frame(message)
+
+    monkeypatch.setattr(writer, "frame", framed)
+    jobs = [sqlite_store.create_job(new_job(f"j-{n}")) for n in range(7)]
+    created = await asyncio.gather(*jobs)
+    monkeypatch.undo()
+    assert sum(sizes) == 7
+    assert await sqlite_store.open_jobs() == tuple(created)
 
 
 async def test_a_full_queue_sends_callers_away(tmp_path: Path) -> None:
