@@ -11,6 +11,7 @@ for it than it writes, and the event loop waits for the thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections import deque
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 #: A full queue is written in about this time on an ordinary disk.
 RETRY_AFTER: Final = timedelta(seconds=1)
+
+#: The longest answer, far more than a group's; read as a length, four letters of a text are more.
+_ANSWER_BYTES: Final = 2**29
 
 #: Runs the process; ``-P`` keeps the server's working directory from being a place of modules.
 _COMMAND: Final = (sys.executable, "-P", "-m", "tunesmith_server.store.writer_process")
@@ -199,13 +203,21 @@ class Writer:
         return b""
 
     def _answered(self, message: object) -> None:
-        """Take in what came of the group that was under way, or that the database is closed."""
-        group, self._under_way = self._under_way, ()
-        if not group:
+        """Take in what came of the group that was under way, or that the database is closed.
+
+        Raises:
+            ValueError: It answers something else; nobody has been told anything.
+            TypeError: As ValueError.
+        """
+        if not self._under_way:
+            if not self._is_closing:
+                raise ValueError("it answers what it was not asked")
             self._process.close()
             return
         outcomes = [Outcome(*outcome) for outcome in message]  # type: ignore[attr-defined]  # frames of the other end, which is this release too
-        for queued, outcome in zip(group, outcomes, strict=True):
+        answers = list(zip(self._under_way, outcomes, strict=True))
+        self._under_way = ()
+        for queued, outcome in answers:
             queued.answer(outcome)
         self._gather()
 
@@ -271,6 +283,11 @@ class _Process(asyncio.SubprocessProtocol):
         if not self.is_gone:
             self._input.write(message)
 
+    def kill(self) -> None:
+        """End it, whatever it is at."""
+        with contextlib.suppress(ProcessLookupError):
+            self._transport.kill()
+
     def close(self) -> None:
         """Take note that it has nothing to say any more."""
         self.is_closed = True
@@ -288,15 +305,33 @@ class _Process(asyncio.SubprocessProtocol):
         await asyncio.shield(self._end)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - it has one pipe that is read
-        """Take in what it says, as it comes."""
+        """Take in what it says, as it comes; one that talks nonsense is not to write on."""
         self._said += data
-        while len(self._said) >= HEADER_BYTES:
-            end = HEADER_BYTES + body_length(self._said[:HEADER_BYTES])
-            if len(self._said) < end:
-                return
-            body = bytes(self._said[HEADER_BYTES:end])
-            del self._said[:end]
-            self.on_answer(message_of(body))
+        try:
+            while (body := self._next_body()) is not None:
+                self.on_answer(message_of(body))
+        except Exception:
+            logger.exception("the process that writes talks nonsense; it is killed")
+            self._said.clear()
+            self.kill()
+
+    def _next_body(self) -> bytes | None:
+        """Take a frame's body out of what it has said; None: there is no whole one yet.
+
+        Raises:
+            ValueError: It would be too long; so would be any text that got in between.
+        """
+        if len(self._said) < HEADER_BYTES:
+            return None
+        length = body_length(self._said[:HEADER_BYTES])
+        if length > _ANSWER_BYTES:
+            raise ValueError(f"an answer of {length} bytes")
+        end = HEADER_BYTES + length
+        if len(self._said) < end:
+            return None
+        body = bytes(self._said[HEADER_BYTES:end])
+        del self._said[:end]
+        return body
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Let go of the other pipe too, when it has closed one."""

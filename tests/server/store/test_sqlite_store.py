@@ -234,6 +234,29 @@ async def test_when_the_writers_process_is_gone_nothing_is_promised_any_more(
     await store.close()
 
 
+@pytest.mark.parametrize(
+    "said", [b"text", frame([]), frame([("", None), ("", None)]), frame(0), b"\1\0\0\0?"]
+)
+async def test_a_writer_that_talks_nonsense_is_ended(
+    sqlite_store: SqliteStore, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    os.kill(sqlite_store._writer.pid, signal.SIGSTOP)
+    under = asyncio.create_task(sqlite_store.create_job(new_job("under way")))
+    await under_way(sqlite_store)
+    sqlite_store._writer._process.pipe_data_received(1, said)
+    async with asyncio.timeout(10):
+        await sqlite_store.lost.wait()
+        with pytest.raises(StoreUnavailable, match="not known"):
+            await under
+    assert "talks nonsense" in caplog.text
+
+
+async def test_a_writer_that_answers_unasked_is_ended(sqlite_store: SqliteStore) -> None:
+    sqlite_store._writer._process.pipe_data_received(1, frame(""))
+    async with asyncio.timeout(10):
+        await sqlite_store.lost.wait()
+
+
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_is_seen_at_once_that_the_writers_process_is_gone(
     tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
