@@ -114,9 +114,16 @@ class Writer:
 
         Raises:
             StoreOpenError: It can't open the database for writing.
+            OSError: It can't be started.
         """
         process = await _Process.start(path, lock_fd=lock_fd)
-        if (trouble := await process.first_words()) != "":
+        try:
+            trouble = await process.first_words()
+        except asyncio.CancelledError:
+            process.kill()  # it has the lock
+            await process.ended()
+            raise
+        if trouble != "" or process.has_ended:
             await process.ended()
             raise StoreOpenError(path, str(trouble or "the process that writes ended at once."))
         return cls(process, max_queued=max_queued, group_limit=group_limit)
@@ -277,6 +284,11 @@ class _Process(asyncio.SubprocessProtocol):
     def is_gone(self) -> bool:
         """Tell whether it has ended, or is ending."""
         return self._input.is_closing()
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, and ``on_end`` has been called."""
+        return self._end.done()
 
     def tell(self, message: bytes) -> None:
         """Say something, a frame; a process that is gone hears nothing."""

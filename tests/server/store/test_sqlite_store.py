@@ -30,6 +30,7 @@ from tunesmith_server.store.database import Database
 from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import StoredJob
+from tunesmith_server.store.writer import _Process
 from tunesmith_server.store.writes import frame
 
 _SERVER = Path(__file__).with_name("opening_process.py")
@@ -279,6 +280,49 @@ async def test_what_ends_the_server_does_not_end_its_writer(
     os.kill(sqlite_store._writer.pid, number)
     await sqlite_store.create_job(new_job("after"))
     assert not sqlite_store.lost.is_set()
+
+
+async def test_a_writer_that_ends_as_soon_as_it_is_there_is_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_words = _Process.first_words
+
+    async def end_after(process: _Process) -> object:
+        words = await first_words(process)
+        process.kill()
+        await process.ended()
+        return words
+
+    monkeypatch.setattr(_Process, "first_words", end_after)
+    with pytest.raises(StoreOpenError, match="ended at once"):
+        await SqliteStore.open(tmp_path / "db")
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_writer_and_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_words, is_starting = _Process.first_words, asyncio.Event()
+
+    async def noted(process: _Process) -> object:
+        is_starting.set()
+        return await first_words(process)
+
+    monkeypatch.setattr(_Process, "first_words", noted)
+    opening = asyncio.create_task(SqliteStore.open(tmp_path / "db"))
+    await is_starting.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    store = await SqliteStore.open(tmp_path / "db")
+    await store.close()
+
+
+async def test_a_writer_that_cannot_be_started_is_an_error_of_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_COMMAND", (str(tmp_path / "no-such-program"),))
+    with pytest.raises(StoreOpenError, match="no-such-program"):
+        await SqliteStore.open(tmp_path / "db")
 
 
 async def test_a_store_that_was_closed_is_not_lost(tmp_path: Path) -> None:
