@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,7 @@ from tunesmith_server.domain.errors import (
 )
 from tunesmith_server.store import reading, writer
 from tunesmith_server.store.database import Database
+from tunesmith_server.store.lock import _is_alive
 from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import StoredJob
@@ -348,6 +350,27 @@ async def test_the_lock_is_kept_until_a_killed_servers_writer_has_ended(tmp_path
     assert not opening.done()
     os.kill(writer_pid, signal.SIGCONT)
     store = await opening
+    await store.close()
+
+
+def test_a_server_whose_end_nobody_has_taken_note_of_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not _is_alive(process.pid)
+    assert _is_alive(os.getpid())
+
+
+async def test_a_lock_that_says_nothing_sensible_is_somebodys(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    for said in (b"", b"x\n", b"-1\n", b"\xff"):
+        os.ftruncate(held, 0)
+        os.pwrite(held, said, 0)
+        with pytest.raises(StoreInUse, match="another server has it open"):
+            await SqliteStore.open(path)
+    os.close(held)
+    store = await SqliteStore.open(path)
     await store.close()
 
 
