@@ -40,9 +40,16 @@ def main(path: Path) -> None:
     # server closes the store in good order; if it doesn't, standard input ends.
     for number in _SERVERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(_OUTPUT_FD), "wb")
-    os.dup2(_ERRORS_FD, _OUTPUT_FD)
-    requests = os.fdopen(0, "rb", closefd=False)
+    # What anything prints goes where errors go, not among the answers.
+    with (
+        os.fdopen(os.dup(_OUTPUT_FD), "wb") as answers,
+        os.fdopen(0, "rb", closefd=False) as requests,
+    ):
+        os.dup2(_ERRORS_FD, _OUTPUT_FD)
+        _serve(path, requests, answers)
+
+
+def _serve(path: Path, requests: BinaryIO, answers: BinaryIO) -> None:
     try:
         connection = connect_writer(path)
         make_durable(connection, path)

@@ -402,6 +402,15 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_writer_that_is_told_to_end_has_nothing_to_complain_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    store = await SqliteStore.open(tmp_path / "db")
+    await store.close()
+    assert capfd.readouterr().err == ""
+
+
 async def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreOpenError, match="missing"):
         await SqliteStore.open(tmp_path / "missing" / "db")
