@@ -64,6 +64,55 @@ def warped(values: F64) -> F64:
     return warped_values
 
 
+def warped_each(values: F64, there: NDArray[np.bool_]) -> F64:
+    """Warp the values of several searches at once, as `warped` does each, to rounding.
+
+    Args:
+        values: (s, n) minimised values, NaN for failures.
+        there: (s, n) which of them there are.
+
+    Returns:
+        (s, n) finite numbers, 0 where there is none.
+
+    Cost: n ln n for each.
+    """
+    failed = there & np.isnan(values)
+    known = there & ~failed
+    least = np.where(known, values, np.inf).min(axis=1, initial=np.inf)
+    most = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
+    tells = (least < most)[:, None]  # not all are equal, and there are some
+    told = known & tells
+    plain = np.where(told, values, 0.0)
+    scale = np.where(tells, np.abs(plain).max(axis=1, keepdims=True, initial=0.0), 1.0)
+    plain /= scale
+    rising, count = np.sort(np.where(told, plain, np.inf), axis=1), told.sum(axis=1)
+    widest = np.where(tells, _quantile(rising, count, 1.0) - _quantile(rising, count, 0.0), 1.0)
+    middle = _quantile(rising, count, 0.5)
+    width = np.maximum((middle - _quantile(rising, count, _GOOD_TAIL / 100.0)) / widest, 1e-12)
+    y = (plain - middle) / widest / width
+    y = np.where(y > 0, np.log1p(np.maximum(y, 0.0)), y)
+    worst = np.where(told, y, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    y = np.where(there & tells, np.where(failed, worst, y), 0.0)
+    total = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    y = np.where(there, y - y.sum(axis=1, keepdims=True) / total, 0.0)
+    deviation = np.sqrt((y * y).sum(axis=1, keepdims=True) / total)
+    equal = np.where(failed & known.any(axis=1, keepdims=True), 1.0, 0.0)
+    scaled: F64 = np.where(tells, y / np.where(deviation > 0, deviation, 1.0), equal)
+    return scaled
+
+
+def _quantile(rising: F64, count: NDArray[np.intp], share: float) -> F64:
+    """Give the quantile (s, 1) of the first so many of rising numbers (s, n), 0 of none."""
+    last = np.maximum(count - 1, 0)
+    below = np.floor(last * share).astype(np.intp)
+    rows = np.arange(len(rising))
+    low, high = (
+        np.where(count > 0, rising[rows, at], 0.0) for at in (below, np.minimum(below + 1, last))
+    )
+    found: F64 = low + (high - low) * (last * share - below)
+    return found[:, None]
+
+
 def slope_of(values: F64, y: F64) -> float:
     """Give how many units of the warped objective one of the objective makes, where it is good.
 

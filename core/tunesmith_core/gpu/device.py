@@ -11,7 +11,12 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tunesmith_core.space.scaling import F64
+
+SOURCES = ("kernels.cu", "together.cu")
 
 Argument: TypeAlias = F64 | int | float
 """What kernels are given: arrays, ``int`` as C has it, ``double``."""
@@ -80,6 +85,30 @@ class Device(Protocol):
         """
         ...
 
+    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+        """Replace each of several covariances by its Cholesky factor, as `cholesky` does one.
+
+        Args:
+            k: (s, n, n), contiguous.
+
+        Returns:
+            (s,) whether each is positive definite, as far as it is noticed, on the CPU.
+
+        Cost: n³/3 flops for each.
+        """
+        ...
+
+    def invert_each(self, factor: F64, out: F64) -> None:
+        """Overwrite ``out`` by the inverses of several lower triangular matrices, zeros above the diagonal.
+
+        Args:
+            factor: (s, n, n), contiguous; what is above the diagonals is not looked at.
+            out: (s, n, n), contiguous.
+
+        Cost: n³ flops for each.
+        """
+        ...
+
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """Look at an array's memory in another way.
 
@@ -97,8 +126,10 @@ class Device(Protocol):
 
 @cache
 def source() -> str:
-    """Give the text of the kernels."""
-    return files("tunesmith_core.gpu").joinpath("kernels.cu").read_text(encoding="utf-8")
+    """Give the text of the kernels: those of one model, and those of many small ones."""
+    folder = files("tunesmith_core.gpu")
+    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in SOURCES]
+    return "\n".join(texts)
 
 
 @cache

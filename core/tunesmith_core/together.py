@@ -1,0 +1,271 @@
+"""Ask many optimisers at once: where a GPU has the small models of many searches, it takes all in one launch.
+
+A suggestion is that of `Optimizer.ask`, to rounding: the same fits at the same lengths of the history, the
+same streams, the same search. Rounding depends on who else is in the batch, so that the bits of a
+suggestion are no function of its own history; whoever needs them asks alone.
+
+Asked alone, one after the other, are optimisers
+
+- whose next suggestion needs no model: at the start, spread out, or with nothing finite told;
+- with experience, which have two models;
+- whose model is on the CPU, or on a GPU that nobody else's is on, or has another kind of search;
+- of more than 512 observations and pending configurations, or 32 coordinates, or with fewer observations
+  allowed for than there are;
+- whose covariance has no factor without more noise;
+- and all, when the GPU fails within the batch: it is then for each of them to go on.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tunesmith_core.acquisition.together import Ranked, Searches
+from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.gp.fit import fit
+from tunesmith_core.gp.likelihood import VARIANCE_RATE, VARIANCE_SHAPE
+from tunesmith_core.gp.lockstep import Function, in_lockstep
+from tunesmith_core.gp.priors import Prior
+from tunesmith_core.gpu.backend import GpuBackend
+from tunesmith_core.gpu.cupy_device import is_from_cupy
+from tunesmith_core.gpu.device import DeviceError
+from tunesmith_core.gpu.together import (
+    BEST,
+    COUNT,
+    OBSERVED,
+    SPREAD,
+    VARIANCE,
+    Likelihoods,
+    Predictors,
+    Row,
+    most_dimensions,
+    most_observations,
+    padded,
+)
+from tunesmith_core.objective import warped_each
+from tunesmith_core.optimizer import Optimizer, Question
+from tunesmith_core.space.ranges import Configuration
+from tunesmith_core.space.scaling import F64
+from tunesmith_core.threads import on_one_thread
+
+logger = logging.getLogger(__name__)
+
+_FULLNESS = 0.75
+"""Models in one batch have at least this share of the largest one's observations."""
+
+_MOST_BYTES = 2**29
+"""Of the arrays of one batch; more models are more batches."""
+
+_Batch: TypeAlias = list[tuple[int, Question]]
+
+
+def ask_together(
+    optimizers: Sequence[Optimizer], *, growth: int | None = None
+) -> list[Configuration | None]:
+    """Suggest a new configuration of each optimiser, which is pending from then on.
+
+    Args:
+        optimizers: One that is named again is asked again, by itself.
+        growth: As in `Optimizer.ask`.
+
+    Returns:
+        One of each, in their order; None where the space is exhausted.
+
+    Raises:
+        ValueError: ``growth`` is out of range.
+    """
+    together = suggest_together(optimizers, [growth] * len(optimizers))
+    return [
+        _alone(optimizer, growth) if configuration is None else configuration
+        for optimizer, configuration in zip(optimizers, together, strict=True)
+    ]
+
+
+def suggest_together(
+    optimizers: Sequence[Optimizer], growths: Sequence[int | None]
+) -> list[Configuration | None]:
+    """Suggest what can be suggested in batches; the others are to be asked alone.
+
+    Args:
+        optimizers: Who is named twice is asked once.
+        growths: For each, as in `Optimizer.ask`.
+
+    Returns:
+        A configuration of each, which is pending from then on, or None for who is to be asked alone.
+
+    Raises:
+        ValueError: A ``growth`` is out of range.
+
+    Cost: a few launches for each step of all searches of a batch; of the CPU some tenths of a
+    millisecond for each optimiser.
+    """
+    suggested: list[Configuration | None] = [None] * len(optimizers)
+    questions: _Batch = []
+    seen: set[int] = set()
+    for index, (optimizer, growth) in enumerate(zip(optimizers, growths, strict=True)):
+        if id(optimizer) not in seen:
+            seen.add(id(optimizer))
+            question = optimizer.question(growth)
+            if question is not None and _fits(question):
+                questions.append((index, question))
+    for batch in _batches(questions):
+        for index, configuration in _answered(batch):
+            suggested[index] = configuration
+    return suggested
+
+
+def _alone(optimizer: Optimizer, growth: int | None) -> Configuration | None:
+    try:
+        (configuration,) = optimizer.ask(growth=growth)
+    except SpaceExhausted:
+        return None
+    return configuration
+
+
+def _fits(question: Question) -> bool:
+    """Tell whether a model is small enough, and sees all that there is to see."""
+    count, d = question.count, question.x.shape[1]
+    return (
+        isinstance(question.backend, GpuBackend)
+        and count <= min(most_observations(), question.most)
+        and 0 < d <= most_dimensions()
+    )
+
+
+def _batches(questions: Iterable[tuple[int, Question]]) -> list[_Batch]:
+    """Divide questions by device and search, and by size, so that little is padded."""
+    groups: dict[object, _Batch] = {}
+    for index, question in questions:
+        groups.setdefault((id(question.backend), question.search), []).append((index, question))
+    batches: list[_Batch] = []
+    for group in groups.values():
+        rest = sorted(group, key=lambda each: (-each[1].count, each[0]))
+        while rest:
+            largest = rest[0][1]
+            size = max(1, _MOST_BYTES // _bytes_of(largest))
+            batch = [each for each in rest if each[1].count >= _FULLNESS * largest.count][:size]
+            rest = rest[len(batch) :]
+            if len(batch) > 1:
+                batches.append(batch)
+    return batches
+
+
+def _bytes_of(question: Question) -> int:
+    """Give about how much memory a model takes, as the largest of its batch."""
+    n, search = question.count, question.search
+    return 8 * n * (4 * n + 2 * (search.spread + search.near) + 4 * most_dimensions())
+
+
+def _answered(batch: _Batch) -> list[tuple[int, Configuration]]:
+    """Answer what can be answered of a batch; nothing if the GPU fails."""
+    first = batch[0][1]
+    backend = first.backend
+    if not isinstance(backend, GpuBackend):  # those of a batch are
+        raise AssertionError
+    try:
+        with on_one_thread(), backend.active():
+            _fit(backend, batch)
+            ranked = _searched(backend, [question for _, question in batch])
+    except Exception as error:
+        if not (isinstance(error, DeviceError) or is_from_cupy(error)):
+            raise
+        # Each of them meets it again, knows what to do, and says so.
+        logger.info("%s: %d models at once failed (%s)", backend.name, len(batch), error)
+        return []
+    answers = []
+    for (index, question), points in zip(batch, ranked, strict=True):
+        if points is not None:
+            try:
+                answers.append((index, question.optimizer.take(points, backend.name)))
+            except SpaceExhausted:
+                continue  # to be said by itself
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Stand for a likelihood that is computed with others."""
+
+    prior: Prior
+    negative_log_posterior: Function
+
+
+def _fit(backend: GpuBackend, batch: _Batch) -> None:
+    """Fit the hyperparameters of those whose turn it is, to one length of the history after the other."""
+    rounds = max(len(question.due) for _, question in batch)
+    for number in range(rounds):
+        due = [question for _, question in batch if number < len(question.due)]
+        lengths = [question.due[number] for question in due]
+        surrogates = [question.surrogate for question in due]
+        likelihoods = Likelihoods(
+            backend,
+            [each.layout for each in surrogates],
+            [each.prior for each in surrogates],
+            [question.x[:length] for question, length in zip(due, lengths, strict=True)],
+            [
+                question.surrogate.warped(question.told[:length])
+                for question, length in zip(due, lengths, strict=True)
+            ],
+        )
+
+        def work(index: int, due: Sequence[Question] = due) -> "_Work":
+            return _Work(due[index])
+
+        found = in_lockstep(
+            [work(index) for index in range(len(due))], likelihoods.negative_log_posteriors
+        )
+        for surrogate, theta, length in zip(surrogates, found, lengths, strict=True):
+            surrogate.adopt(theta, length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Fit one model, by a function of its own."""
+
+    question: Question
+
+    def __call__(self, function: Function) -> F64:
+        surrogate = self.question.surrogate
+        likelihood = _Shared(surrogate.prior, function)
+        return fit(likelihood, [surrogate.theta], max_evaluations=surrogate.evaluations)
+
+
+def _searched(backend: GpuBackend, questions: Sequence[Question]) -> list[Ranked | None]:
+    """Search the acquisition of each; None where the covariance has no factor."""
+    d = max(question.x.shape[1] for question in questions)
+    points = padded([np.concatenate([each.x, each.held]) for each in questions])
+    observed = np.array([len(each.x) for each in questions])
+    y = np.zeros(points.shape[:2])
+    values = padded([each.values for each in questions])
+    there = np.arange(values.shape[1]) < observed[:, None]
+    y[:, : values.shape[1]] = warped_each(values, there)
+    rows = [Row(each.surrogate.layout, d) for each in questions]
+    models = np.stack(
+        [row.filled(each.surrogate.theta) for row, each in zip(rows, questions, strict=True)]
+    )
+    for row, model, each in zip(rows, models, questions, strict=True):
+        row.move(model, each.lattice.smooth)
+    models[:, OBSERVED], models[:, COUNT] = observed, [each.count for each in questions]
+    predictors = Predictors(backend, points, y, models)
+    noise = np.array([each.surrogate.noise for each in questions])
+    models[:, VARIANCE] = (VARIANCE_RATE + 0.5 * predictors.squares) / (
+        0.5 * observed + VARIANCE_SHAPE
+    )
+    models[:, SPREAD] = models[:, VARIANCE] * noise
+    # The means at the observations themselves; see `Predictor.fitted`.
+    fitted = np.where(there, y[:, : values.shape[1]], np.inf)
+    fitted[there] -= (noise[:, None] * predictors.alpha[:, : values.shape[1]])[there]
+    order = np.argsort(fitted, axis=1, kind="stable")
+    models[:, BEST] = fitted.min(axis=1)
+    predictors.aim(models)
+    search = questions[0].search
+    ranked = Searches(predictors, [each.lattice for each in questions], search, d).ranked(
+        [each.rng for each in questions],
+        [each.x[own[: min(search.incumbents, len(each.x))]] for each, own in zip(questions, order, strict=True)],
+    )
+    return [
+        each if is_sound else None
+        for each, is_sound in zip(ranked, predictors.is_sound, strict=True)
+    ]
