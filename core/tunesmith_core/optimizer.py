@@ -424,13 +424,21 @@ class Optimizer:
             most=surrogate.most_seen_on(backend),
         )
 
-    def take(self, points: Iterable[F64], computed_on: str) -> Configuration:
-        """Suggest, and hold, the first of points (d,), best first, that is not known.
+    def take(
+        self, first: Configuration, points: Iterable[F64], computed_on: str
+    ) -> Configuration:
+        """Suggest, and hold, the best that is not known.
+
+        Args:
+            first: The best point's configuration.
+            points: All of them (d,), best first.
+            computed_on: What they were computed on.
 
         Raises:
             SpaceExhausted: None is left.
         """
-        configuration = self._first_unknown(points)
+        is_known = self._row(first) in self._known
+        configuration = self._first_unknown(points) if is_known else first
         self._computed_on = computed_on
         self.hold(configuration)
         return configuration

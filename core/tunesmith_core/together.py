@@ -15,6 +15,7 @@ Asked alone, one after the other, are optimisers
 - and all, when the GPU fails within the batch: it is then for each of them to go on.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from tunesmith_core.gpu.together import (
 )
 from tunesmith_core.objective import warped_each
 from tunesmith_core.optimizer import Optimizer, Question
+from tunesmith_core.space.encoding import from_unit_each
 from tunesmith_core.space.ranges import Configuration
 from tunesmith_core.space.scaling import F64
 from tunesmith_core.threads import on_one_thread
@@ -174,14 +176,27 @@ def _answered(batch: _Batch) -> list[tuple[int, Configuration]]:
         # Each of them meets it again, knows what to do, and says so.
         logger.info("%s: %d models at once failed (%s)", backend.name, len(batch), error)
         return []
-    answers = []
-    for (index, question), points in zip(batch, ranked, strict=True):
-        if points is not None:
-            try:
-                answers.append((index, question.optimizer.take(points, backend.name)))
-            except SpaceExhausted:
-                continue  # to be said by itself
-    return answers
+    return _taken(batch, ranked, backend.name)
+
+
+def _taken(
+    batch: _Batch, ranked: Sequence[Ranked | None], computed_on: str
+) -> list[tuple[int, Configuration]]:
+    """Have each optimiser take its best point; who has none left says so when it is asked alone."""
+    answered = [
+        (index, question.optimizer, points)
+        for (index, question), points in zip(batch, ranked, strict=True)
+        if points is not None
+    ]
+    best = from_unit_each(
+        [optimizer.space for _, optimizer, _ in answered],
+        [points.best for _, _, points in answered],
+    )
+    taken = []
+    for (index, optimizer, points), first in zip(answered, best, strict=True):
+        with contextlib.suppress(SpaceExhausted):
+            taken.append((index, optimizer.take(first, points, computed_on)))
+    return taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,14 @@ class Ranked:
     pool: F64
     pool_scores: F64
 
-    def first(self, count: int | None = None) -> F64:
+    @property
+    def best(self) -> F64:
+        """Give the best point (d,)."""
+        is_found = len(self.found) and self.found_scores[0] >= self.pool_scores[0]
+        best: F64 = self.found[0] if is_found else self.pool[0]
+        return best
+
+    def _first(self, count: int | None = None) -> F64:
         """Give the best points of both, by falling acquisition; absent: all."""
         points = np.concatenate([self.found, self.pool[:count]])
         scores = np.concatenate([self.found_scores, self.pool_scores[:count]])
@@ -52,8 +59,8 @@ class Ranked:
 
     def __iter__(self) -> Iterator[F64]:
         """Give all points by falling acquisition."""
-        yield from self.first(_FIRST)
-        yield from self.first()[_FIRST:]
+        yield from self._first(_FIRST)
+        yield from self._first()[_FIRST:]
 
 
 class Searches:

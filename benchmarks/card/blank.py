@@ -1,0 +1,59 @@
+"""A device that computes nothing, on the CPU: what is left of an ask's time is the orchestration's."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith_core.gpu.device import Argument
+from tunesmith_core.space.scaling import F64
+
+
+class BlankDevice:
+    """Implement `tunesmith_core.gpu.device.Device`: every array is zeros, and every matrix has a factor."""
+
+    name = "nothing"
+
+    def __init__(self) -> None:
+        # As little work as there can be: zeros are the operating system's, and nothing is copied.
+        self.xp: Any = SimpleNamespace(
+            asarray=np.asarray,
+            array=np.asarray,
+            ascontiguousarray=lambda array: array,
+            empty=np.zeros,
+            zeros=np.zeros,
+        )
+
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing."""
+        return contextlib.nullcontext()
+
+    def launch(
+        self, kernel: str, blocks: tuple[int, int], threads: int, *arguments: Argument
+    ) -> None:
+        """Do nothing."""
+
+    def multiply(self, a: F64, b: F64, out: F64, *, alpha: float = 1.0, beta: float = 0.0) -> None:
+        """Do nothing."""
+
+    def cholesky(self, k: F64) -> bool:
+        """Do nothing."""
+        return bool(len(k))
+
+    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+        """Do nothing."""
+        return np.ones(len(k), dtype=np.bool_)
+
+    def invert_each(self, factor: F64, out: F64) -> None:
+        """Do nothing."""
+
+    def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
+        """Look at an array in another way; nothing on the way through a batch does."""
+        raise NotImplementedError
+
+    def free(self) -> None:
+        """Do nothing."""
