@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunesmith_core.space.scaling import F64
 
+_HALF = 0.5
 _GOOD_TAIL = 10.0
 """Percentile that, with the median, says how wide the good half is."""
 
@@ -85,11 +86,21 @@ def warped_each(values: F64, there: NDArray[np.bool_]) -> F64:
     plain = np.where(told, values, 0.0)
     scale = np.where(tells, np.abs(plain).max(axis=1, keepdims=True, initial=0.0), 1.0)
     plain /= scale
-    rising, count = np.sort(np.where(told, plain, np.inf), axis=1), told.sum(axis=1)
-    widest = np.where(tells, _quantile(rising, count, 1.0) - _quantile(rising, count, 0.0), 1.0)
-    middle = _quantile(rising, count, 0.5)
-    width = np.maximum((middle - _quantile(rising, count, _GOOD_TAIL / 100.0)) / widest, 1e-12)
-    y = (plain - middle) / widest / width
+    rising, last = np.sort(np.where(told, plain, np.inf), axis=1), told.sum(axis=1) - 1
+
+    def nth(place: NDArray[np.intp]) -> F64:
+        """Give the number at a place among those told, 0 where none is told: (s, 1)."""
+        found: F64 = np.where(tells, rising[np.arange(len(rising)), place][:, None], 0.0)
+        return found
+
+    widest = np.where(tells, nth(last) - nth(0 * last), 1.0)
+    middle = (nth(last // 2) + nth(last - last // 2)) / 2.0
+    place = last * (_GOOD_TAIL / 100.0)
+    below = np.floor(place).astype(np.intp)
+    low, high = ((nth(at) - middle) / widest for at in (below, np.minimum(below + 1, last)))
+    part = (place - below)[:, None]
+    tail = np.where(part < _HALF, low + (high - low) * part, high - (high - low) * (1.0 - part))
+    y = (plain - middle) / widest / np.maximum(-tail, 1e-12)
     y = np.where(y > 0, np.log1p(np.maximum(y, 0.0)), y)
     worst = np.where(told, y, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     y = np.where(there & tells, np.where(failed, worst, y), 0.0)
@@ -99,18 +110,6 @@ def warped_each(values: F64, there: NDArray[np.bool_]) -> F64:
     equal = np.where(failed & known.any(axis=1, keepdims=True), 1.0, 0.0)
     scaled: F64 = np.where(tells, y / np.where(deviation > 0, deviation, 1.0), equal)
     return scaled
-
-
-def _quantile(rising: F64, count: NDArray[np.intp], share: float) -> F64:
-    """Give the quantile (s, 1) of the first so many of rising numbers (s, n), 0 of none."""
-    last = np.maximum(count - 1, 0)
-    below = np.floor(last * share).astype(np.intp)
-    rows = np.arange(len(rising))
-    low, high = (
-        np.where(count > 0, rising[rows, at], 0.0) for at in (below, np.minimum(below + 1, last))
-    )
-    found: F64 = low + (high - low) * (last * share - below)
-    return found[:, None]
 
 
 def slope_of(values: F64, y: F64) -> float:

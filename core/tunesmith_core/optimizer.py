@@ -424,9 +424,7 @@ class Optimizer:
             most=surrogate.most_seen_on(backend),
         )
 
-    def take(
-        self, first: Configuration, points: Iterable[F64], computed_on: str
-    ) -> Configuration:
+    def take(self, first: Configuration, points: Iterable[F64], computed_on: str) -> Configuration:
         """Suggest, and hold, the best that is not known.
 
         Args:

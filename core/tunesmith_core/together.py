@@ -17,12 +17,13 @@ Asked alone, one after the other, are optimisers
 
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
+from tunesmith_core.acquisition.maximise import SearchSettings
 from tunesmith_core.acquisition.together import Ranked, Searches
 from tunesmith_core.errors import SpaceExhausted
 from tunesmith_core.gp.fit import fit
@@ -60,7 +61,15 @@ _FULLNESS = 0.75
 _MOST_BYTES = 2**29
 """Of the arrays of one batch; more models are more batches."""
 
-_Batch: TypeAlias = list[tuple[int, Question]]
+_Members: TypeAlias = list[tuple[int, Question]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Hold questions, and their places among all, that one GPU answers at once."""
+
+    backend: GpuBackend
+    members: _Members
 
 
 def ask_together(
@@ -104,13 +113,13 @@ def suggest_together(
     millisecond for each optimiser.
     """
     suggested: list[Configuration | None] = [None] * len(optimizers)
-    questions: _Batch = []
+    questions: _Members = []
     seen: set[int] = set()
     for index, (optimizer, growth) in enumerate(zip(optimizers, growths, strict=True)):
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             question = optimizer.question(growth)
-            if question is not None and _fits(question):
+            if question is not None:
                 questions.append((index, question))
     for batch in _batches(questions):
         for index, configuration in _answered(batch):
@@ -126,31 +135,32 @@ def _alone(optimizer: Optimizer, growth: int | None) -> Configuration | None:
     return configuration
 
 
-def _fits(question: Question) -> bool:
-    """Tell whether a model is small enough, and sees all that there is to see."""
-    count, d = question.count, question.x.shape[1]
-    return (
-        isinstance(question.backend, GpuBackend)
-        and count <= min(most_observations(), question.most)
-        and 0 < d <= most_dimensions()
-    )
+def _gpu_of(question: Question) -> GpuBackend | None:
+    """Give the GPU of a model that is small enough, and sees all that there is to see."""
+    count, d, backend = question.count, question.x.shape[1], question.backend
+    if not isinstance(backend, GpuBackend):
+        return None
+    fits = count <= min(most_observations(), question.most) and 0 < d <= most_dimensions()
+    return backend if fits else None
 
 
-def _batches(questions: Iterable[tuple[int, Question]]) -> list[_Batch]:
+def _batches(questions: _Members) -> list[_Batch]:
     """Divide questions by device and search, and by size, so that little is padded."""
-    groups: dict[object, _Batch] = {}
+    groups: dict[tuple[GpuBackend, SearchSettings], _Members] = {}
     for index, question in questions:
-        groups.setdefault((id(question.backend), question.search), []).append((index, question))
+        backend = _gpu_of(question)
+        if backend is not None:
+            groups.setdefault((backend, question.search), []).append((index, question))
     batches: list[_Batch] = []
-    for group in groups.values():
+    for (backend, _), group in groups.items():
         rest = sorted(group, key=lambda each: (-each[1].count, each[0]))
         while rest:
             largest = rest[0][1]
             size = max(1, _MOST_BYTES // _bytes_of(largest))
-            batch = [each for each in rest if each[1].count >= _FULLNESS * largest.count][:size]
-            rest = rest[len(batch) :]
-            if len(batch) > 1:
-                batches.append(batch)
+            members = [each for each in rest if each[1].count >= _FULLNESS * largest.count][:size]
+            rest = rest[len(members) :]
+            if len(members) > 1:
+                batches.append(_Batch(backend, members))
     return batches
 
 
@@ -162,30 +172,28 @@ def _bytes_of(question: Question) -> int:
 
 def _answered(batch: _Batch) -> list[tuple[int, Configuration]]:
     """Answer what can be answered of a batch; nothing if the GPU fails."""
-    first = batch[0][1]
-    backend = first.backend
-    if not isinstance(backend, GpuBackend):  # those of a batch are
-        raise AssertionError
+    backend = batch.backend
+    questions = [question for _, question in batch.members]
     try:
         with on_one_thread(), backend.active():
-            _fit(backend, batch)
-            ranked = _searched(backend, [question for _, question in batch])
+            _fit(backend, questions)
+            ranked = _searched(backend, questions)
     except Exception as error:
         if not (isinstance(error, DeviceError) or is_from_cupy(error)):
             raise
         # Each of them meets it again, knows what to do, and says so.
-        logger.info("%s: %d models at once failed (%s)", backend.name, len(batch), error)
+        logger.info("%s: %d models at once failed (%s)", backend.name, len(questions), error)
         return []
-    return _taken(batch, ranked, backend.name)
+    return _taken(batch.members, ranked, backend.name)
 
 
 def _taken(
-    batch: _Batch, ranked: Sequence[Ranked | None], computed_on: str
+    members: _Members, ranked: Sequence[Ranked | None], computed_on: str
 ) -> list[tuple[int, Configuration]]:
     """Have each optimiser take its best point; who has none left says so when it is asked alone."""
     answered = [
         (index, question.optimizer, points)
-        for (index, question), points in zip(batch, ranked, strict=True)
+        for (index, question), points in zip(members, ranked, strict=True)
         if points is not None
     ]
     best = from_unit_each(
@@ -207,11 +215,11 @@ class _Shared:
     negative_log_posterior: Function
 
 
-def _fit(backend: GpuBackend, batch: _Batch) -> None:
+def _fit(backend: GpuBackend, questions: Sequence[Question]) -> None:
     """Fit the hyperparameters of those whose turn it is, to one length of the history after the other."""
-    rounds = max(len(question.due) for _, question in batch)
+    rounds = max(len(question.due) for question in questions)
     for number in range(rounds):
-        due = [question for _, question in batch if number < len(question.due)]
+        due = [question for question in questions if number < len(question.due)]
         lengths = [question.due[number] for question in due]
         surrogates = [question.surrogate for question in due]
         likelihoods = Likelihoods(
@@ -224,13 +232,8 @@ def _fit(backend: GpuBackend, batch: _Batch) -> None:
                 for question, length in zip(due, lengths, strict=True)
             ],
         )
-
-        def work(index: int, due: Sequence[Question] = due) -> "_Work":
-            return _Work(due[index])
-
-        found = in_lockstep(
-            [work(index) for index in range(len(due))], likelihoods.negative_log_posteriors
-        )
+        works = [_Work(question) for question in due]
+        found = in_lockstep(works, likelihoods.negative_log_posteriors)
         for surrogate, theta, length in zip(surrogates, found, lengths, strict=True):
             surrogate.adopt(theta, length)
 
@@ -278,7 +281,10 @@ def _searched(backend: GpuBackend, questions: Sequence[Question]) -> list[Ranked
     search = questions[0].search
     ranked = Searches(predictors, [each.lattice for each in questions], search, d).ranked(
         [each.rng for each in questions],
-        [each.x[own[: min(search.incumbents, len(each.x))]] for each, own in zip(questions, order, strict=True)],
+        [
+            each.x[own[: min(search.incumbents, len(each.x))]]
+            for each, own in zip(questions, order, strict=True)
+        ],
     )
     return [
         each if is_sound else None

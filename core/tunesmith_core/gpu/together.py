@@ -26,7 +26,7 @@ COUNT, OBSERVED, NOISE, VARIANCE, BEST, SPREAD = range(6)
 the signal; the signal's variance, what is to be improved on, and the noise's variance."""
 
 _LS, _A, _B, _MISMATCH, _MOVES = range(5)
-_SUMS = 4
+_SUMS = constants()["SUMS"]
 
 
 def most_observations() -> int:
@@ -57,9 +57,7 @@ class Row:
         categorical = np.flatnonzero(layout.categorical)
         self._scales, self._mismatches = rows[_LS] + categorical, rows[_MISMATCH] + categorical
         self._moves = rows[_MOVES] + own
-        self._sums = np.concatenate(
-            [_SUMS + own, _SUMS + d + warped, _SUMS + 2 * d + warped]
-        )
+        self._sums = np.concatenate([_SUMS + own, _SUMS + d + warped, _SUMS + 2 * d + warped])
         self._signs = np.ones(len(self._sums))
         self._signs[: len(own)] = -1.0
         self._blank = np.zeros(head + len(rows) * d)
@@ -110,9 +108,7 @@ class Likelihoods:
         self._which: Sequence[int] = range(len(layouts))
         self._chosen = (self._points, self._y)
 
-    def negative_log_posteriors(
-        self, which: Sequence[int], thetas: Sequence[F64]
-    ) -> list[Value]:
+    def negative_log_posteriors(self, which: Sequence[int], thetas: Sequence[F64]) -> list[Value]:
         """Compute what `Likelihood.negative_log_posterior` does, of these models at these vectors.
 
         Cost: about 4n³ + 4n²d flops and n² exponentials for each, n that of the largest.
@@ -144,9 +140,7 @@ class Likelihoods:
             self._which, self._chosen = which, (self._points[chosen], self._y[chosen])
         return self._chosen
 
-    def _sums(
-        self, observed: tuple[F64, F64], models: F64
-    ) -> tuple[F64, NDArray[np.bool_]]:
+    def _sums(self, observed: tuple[F64, F64], models: F64) -> tuple[F64, NDArray[np.bool_]]:
         """Sum up over the observations of each model, and tell which covariances have a factor."""
         backend, (points, y) = self._backend, observed
         xp, device, of = backend.xp, backend.device, constants()

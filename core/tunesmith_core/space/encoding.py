@@ -105,7 +105,10 @@ def from_unit_each(
                 configurations[place][parameter.name] = value
     for scaling, found in real.items():
         u = np.array([each for _, _, each in found])
-        lo, hi = (np.array(each, dtype=np.float64) for each in zip(*((p.lo, p.hi) for _, p, _ in found), strict=True))
+        lo, hi = (
+            np.array(each, dtype=np.float64)
+            for each in zip(*((p.lo, p.hi) for _, p, _ in found), strict=True)
+        )
         values = continuous_from_unit(u, lo=lo, hi=hi, scaling=scaling).tolist()
         for (place, parameter, _), value in zip(found, values, strict=True):
             configurations[place][parameter.name] = value

@@ -41,9 +41,7 @@ def continuous_to_unit(x: F64, *, lo: float, hi: float, scaling: Scaling) -> F64
     return np.clip(scaled_distance(x, lo=lo, scaling=scaling) / width, 0, 1)
 
 
-def continuous_from_unit(
-    u: F64, *, lo: float | F64, hi: float | F64, scaling: Scaling
-) -> F64:
+def continuous_from_unit(u: F64, *, lo: float | F64, hi: float | F64, scaling: Scaling) -> F64:
     """Decode coordinates, clipped to [0, 1], as real values in [lo, hi], both reached exactly."""
     width = scaled_distance(np.array(hi), lo=lo, scaling=scaling)
     x = lo + true_distance(np.clip(u, 0, 1) * width, lo=lo, scaling=scaling)
