@@ -13,6 +13,18 @@ from tunesmith_core.gpu.device import Argument
 from tunesmith_core.space.scaling import F64
 
 
+class _Array(np.ndarray[Any, Any]):
+    """An array that is brought to the CPU as CuPy's are."""
+
+    def get(self) -> F64:
+        """Give what it holds."""
+        return np.asarray(self)
+
+
+def _placed(array: F64) -> _Array:
+    return np.asarray(array).view(_Array)
+
+
 class BlankDevice:
     """Implement `tunesmith_core.gpu.device.Device`: every array is zeros, and every matrix has a factor."""
 
@@ -21,11 +33,11 @@ class BlankDevice:
     def __init__(self) -> None:
         # As little work as there can be: zeros are the operating system's, and nothing is copied.
         self.xp: Any = SimpleNamespace(
-            asarray=np.asarray,
-            array=np.asarray,
+            asarray=_placed,
+            array=_placed,
             ascontiguousarray=lambda array: array,
-            empty=np.zeros,
-            zeros=np.zeros,
+            empty=lambda shape: _placed(np.zeros(shape)),
+            zeros=lambda shape: _placed(np.zeros(shape)),
         )
 
     def active(self) -> contextlib.AbstractContextManager[None]:
