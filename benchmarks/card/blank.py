@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith_core.gpu.device import Argument
 from tunesmith_core.space.scaling import F64
@@ -56,9 +55,9 @@ class BlankDevice:
         """Do nothing."""
         return bool(len(k))
 
-    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+    def factor_each(self, k: F64) -> F64:
         """Do nothing."""
-        return np.ones(len(k), dtype=np.bool_)
+        return _placed(np.zeros(len(k)))
 
     def invert_each(self, factor: F64, out: F64) -> None:
         """Do nothing."""

@@ -41,10 +41,10 @@ from tunesmith_core.gpu.together import (
     VARIANCE,
     Likelihoods,
     Predictors,
-    Row,
     most_dimensions,
     most_observations,
     padded,
+    row_of,
 )
 from tunesmith_core.objective import warped_each
 from tunesmith_core.optimizer import Optimizer, Question
@@ -259,7 +259,7 @@ def _searched(backend: GpuBackend, questions: Sequence[Question]) -> list[Ranked
     values = padded([each.values for each in questions])
     there = np.arange(values.shape[1]) < observed[:, None]
     y[:, : values.shape[1]] = warped_each(values, there)
-    rows = [Row(each.surrogate.layout, d) for each in questions]
+    rows = [row_of(each.surrogate.layout, d) for each in questions]
     models = np.stack(
         [row.filled(each.surrogate.theta) for row, each in zip(rows, questions, strict=True)]
     )
@@ -267,26 +267,29 @@ def _searched(backend: GpuBackend, questions: Sequence[Question]) -> list[Ranked
         row.move(model, each.lattice.smooth)
     models[:, OBSERVED], models[:, COUNT] = observed, [each.count for each in questions]
     predictors = Predictors(backend, points, y, models)
+    search = questions[0].search
+    lattices, rngs = [each.lattice for each in questions], [each.rng for each in questions]
+    # Candidates are drawn while the GPU factors.
+    searches = Searches(predictors, lattices, rngs, search, d)
+    explained = predictors.explained()
     noise = np.array([each.surrogate.noise for each in questions])
-    models[:, VARIANCE] = (VARIANCE_RATE + 0.5 * predictors.squares) / (
+    models[:, VARIANCE] = (VARIANCE_RATE + 0.5 * explained.squares) / (
         0.5 * observed + VARIANCE_SHAPE
     )
     models[:, SPREAD] = models[:, VARIANCE] * noise
     # The means at the observations themselves; see `Predictor.fitted`.
     fitted = np.where(there, y[:, : values.shape[1]], np.inf)
-    fitted[there] -= (noise[:, None] * predictors.alpha[:, : values.shape[1]])[there]
+    fitted[there] -= (noise[:, None] * explained.alpha[:, : values.shape[1]])[there]
     order = np.argsort(fitted, axis=1, kind="stable")
     models[:, BEST] = fitted.min(axis=1)
     predictors.aim(models)
-    search = questions[0].search
-    ranked = Searches(predictors, [each.lattice for each in questions], search, d).ranked(
-        [each.rng for each in questions],
+    ranked = searches.ranked(
         [
             each.x[own[: min(search.incumbents, len(each.x))]]
             for each, own in zip(questions, order, strict=True)
-        ],
+        ]
     )
     return [
         each if is_sound else None
-        for each, is_sound in zip(ranked, predictors.is_sound, strict=True)
+        for each, is_sound in zip(ranked, explained.is_sound, strict=True)
     ]

@@ -11,13 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith_core.acquisition.candidates import candidates
+from tunesmith_core.acquisition.candidates import draws, placed
 from tunesmith_core.acquisition.lattice import Lattice
 from tunesmith_core.acquisition.maximise import APART, SearchSettings
 from tunesmith_core.space.scaling import F64
-
-_FIRST = 16
-"""So many points of the ranking are known at once; the first is nearly always the one that is taken."""
 
 _LOOKED_AT = 16
 """Starts are chosen among so many times as many points."""
@@ -37,30 +34,40 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Hold what was found (m, d), best first, and the candidates (c, d), best first, with their scores."""
+    """Hold what was found (m, d), best first, and all candidates (c, d), with their scores.
+
+    Attributes:
+        found: What was climbed to, and looked at around that.
+        found_scores: (m,) falling.
+        first: The best candidates, best first.
+        first_scores: Of them.
+        pool: All candidates, in the order of their draws.
+        pool_scores: (c,).
+    """
 
     found: F64
     found_scores: F64
+    first: F64
+    first_scores: F64
     pool: F64
     pool_scores: F64
 
     @property
     def best(self) -> F64:
         """Give the best point (d,)."""
-        is_found = len(self.found) and self.found_scores[0] >= self.pool_scores[0]
-        best: F64 = self.found[0] if is_found else self.pool[0]
+        is_found = self.found_scores[0] >= self.first_scores[0]
+        best: F64 = self.found[0] if is_found else self.first[0]
         return best
-
-    def _first(self, count: int | None = None) -> F64:
-        """Give the best points of both, by falling acquisition; absent: all."""
-        points = np.concatenate([self.found, self.pool[:count]])
-        scores = np.concatenate([self.found_scores, self.pool_scores[:count]])
-        return points[np.argsort(-scores, kind="stable")[:count]]
 
     def __iter__(self) -> Iterator[F64]:
         """Give all points by falling acquisition."""
-        yield from self._first(_FIRST)
-        yield from self._first()[_FIRST:]
+        count = len(self.first)
+        yield from self._sorted(self.first, self.first_scores)[:count]
+        yield from self._sorted(self.pool, self.pool_scores)[count:]
+
+    def _sorted(self, pool: F64, scores: F64) -> F64:
+        points = np.concatenate([self.found, pool])
+        return _sorted(points, np.concatenate([self.found_scores, scores]))[0]
 
 
 class Searches:
@@ -69,44 +76,46 @@ class Searches:
     Args:
         scorer: Knows them.
         lattices: What is a configuration of each.
+        rngs: Each model's stream; candidates are drawn here, and placed when incumbents are known.
         settings: How hard to search.
         d: How many coordinates the padded points have.
     """
 
     def __init__(
-        self, scorer: Scorer, lattices: Sequence[Lattice], settings: SearchSettings, d: int
+        self,
+        scorer: Scorer,
+        lattices: Sequence[Lattice],
+        rngs: Sequence[np.random.Generator],
+        settings: SearchSettings,
+        d: int,
     ) -> None:
-        self._scorer, self._lattices, self._settings, self._d = scorer, lattices, settings, d
+        self._scorer, self._lattices, self._rngs = scorer, lattices, rngs
+        self._settings, self._d = settings, d
+        self._draws = [
+            draws(lattice, rng, spread=settings.spread, near=settings.near)
+            for lattice, rng in zip(lattices, rngs, strict=True)
+        ]
 
-    def ranked(
-        self, rngs: Sequence[np.random.Generator], incumbents: Sequence[F64]
-    ) -> list[Ranked]:
+    def ranked(self, incumbents: Sequence[F64]) -> list[Ranked]:
         """Rank points of each model by its acquisition, the best of them searched for.
 
         Args:
-            rngs: Each model's stream.
-            incumbents: (k, d') each one's best observed points, best first.
+            incumbents: (k, d') each one's best observed points, best first; at least one.
 
         Cost: that of `Search.ranked` for each.
         """
         settings, lattices = self._settings, self._lattices
         pool = self._padded(
             [
-                candidates(
-                    lattice,
-                    rng,
-                    best[: settings.incumbents],
-                    spread=settings.spread,
-                    near=settings.near,
-                )
-                for lattice, rng, best in zip(lattices, rngs, incumbents, strict=True)
+                placed(lattice, drawn, best[: settings.incumbents])
+                for lattice, drawn, best in zip(lattices, self._draws, incumbents, strict=True)
             ]
         )
         scores = self._scorer.scores(pool)
-        order = np.argsort(-scores, axis=1, kind="stable")
-        pool = np.take_along_axis(pool, order[:, :, None], axis=1)
-        scores = np.take_along_axis(scores, order, axis=1)
-        starts, counts = _distinct(pool[:, : _LOOKED_AT * settings.starts], settings.starts)
+        order = _best_first(scores, _LOOKED_AT * settings.starts)
+        first = np.take_along_axis(pool, order[:, :, None], axis=1)
+        first_scores = np.take_along_axis(scores, order, axis=1)
+        starts, counts = _distinct(first, settings.starts)
         given = [
             start[:count, : len(lattice.levels)]
             for start, count, lattice in zip(starts, counts, lattices, strict=True)
@@ -115,19 +124,20 @@ class Searches:
         for _ in range(2):
             if not any(np.isfinite(lattice.levels).any() for lattice in lattices):
                 break
-            found = self._looked_around(found, rngs)
+            found = self._looked_around(found)
+        widths = [len(lattice.levels) for lattice in lattices]
         return [
-            Ranked(points, values, own[:, : points.shape[1]], of_own)
-            for (points, values), own, of_own in zip(found, pool, scores, strict=True)
+            Ranked(*found[place], best[:, :d], of_best, own[:, :d], of_own)
+            for place, (d, best, of_best, own, of_own) in enumerate(
+                zip(widths, first, first_scores, pool, scores, strict=True)
+            )
         ]
 
-    def _looked_around(
-        self, found: list[tuple[F64, F64]], rngs: Sequence[np.random.Generator]
-    ) -> list[tuple[F64, F64]]:
+    def _looked_around(self, found: list[tuple[F64, F64]]) -> list[tuple[F64, F64]]:
         """Move one discrete coordinate of the best points, and climb from the best of that."""
         around = [
             np.concatenate([lattice.neighbours(point, rng) for point in points[:3]])
-            for lattice, rng, (points, _) in zip(self._lattices, rngs, found, strict=True)
+            for lattice, rng, (points, _) in zip(self._lattices, self._rngs, found, strict=True)
         ]
         if not any(len(each) for each in around):
             return found
@@ -169,6 +179,15 @@ class Searches:
 def _sorted(points: F64, scores: F64) -> tuple[F64, F64]:
     order = np.argsort(-scores, kind="stable")
     return points[order], scores[order]
+
+
+def _best_first(scores: F64, count: int) -> NDArray[np.intp]:
+    """Give the places of the highest scores (s, m), highest first, and as they come where they are equal."""
+    count = min(count, scores.shape[1])
+    chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    chosen.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
 
 
 def _distinct(pools: F64, count: int) -> tuple[F64, NDArray[np.intp]]:

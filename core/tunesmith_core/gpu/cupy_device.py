@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith_core.gpu.device import Argument, DeviceError, source
 from tunesmith_core.space.scaling import F64
@@ -179,15 +178,15 @@ class CupyDevice:
         self._cusolver.dpotrf(handle, upper, n, place, n, _address(work), size, _address(fault))
         return not int(fault[0])
 
-    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+    def factor_each(self, k: F64) -> F64:
         """Replace covariances by their factors; see `gpu.device.Device`."""
         count, n = k.shape[:2]
         handle = self._cupy.cuda.device.get_cusolver_handle()
         upper = self._cublas.CUBLAS_FILL_MODE_UPPER  # as in `cholesky`
         places, faults = self._addresses(k), self._cupy.empty(count, dtype=np.int32)
         self._cusolver.dpotrfBatched(handle, upper, n, _address(places), n, _address(faults), count)
-        is_factored: NDArray[np.bool_] = faults.get() == 0
-        return is_factored
+        found: F64 = faults
+        return found
 
     def invert_each(self, factor: F64, out: F64) -> None:
         """Overwrite ``out`` by inverses of factors; see `gpu.device.Device`."""

@@ -11,9 +11,6 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tunesmith_core.space.scaling import F64
 
 SOURCES = ("kernels.cu", "together.cu")
@@ -85,14 +82,15 @@ class Device(Protocol):
         """
         ...
 
-    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+    def factor_each(self, k: F64) -> F64:
         """Replace each of several covariances by its Cholesky factor, as `cholesky` does one.
 
         Args:
             k: (s, n, n), contiguous.
 
         Returns:
-            (s,) whether each is positive definite, as far as it is noticed, on the CPU.
+            (s,) on the device, 0 where one is positive definite, as far as it is noticed; nobody has
+            waited for it.
 
         Cost: n³/3 flops for each.
         """

@@ -7,7 +7,9 @@ computes of it alone, to rounding: products are rounded by the shape of the whol
 Sources of the formulas: `gp.likelihood`, `gp.posterior`, `acquisition.log_ei`, `acquisition.climb`.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,12 @@ def most_observations() -> int:
 def most_dimensions() -> int:
     """Give how many coordinates it may have."""
     return constants()["NARROW"]
+
+
+@functools.lru_cache(maxsize=1024)
+def row_of(layout: Layout, d: int) -> "Row":
+    """Give the row of a layout, made once: the same search asks again."""
+    return Row(layout, d)
 
 
 class Row:
@@ -101,7 +109,7 @@ class Likelihoods:
     ) -> None:
         self._backend, self._priors = backend, priors
         d = max(layout.dimensions for layout in layouts)
-        self._rows = [Row(layout, d) for layout in layouts]
+        self._rows = [row_of(layout, d) for layout in layouts]
         self._counts = [len(each) for each in values]
         xp = backend.xp
         self._points, self._y = xp.asarray(padded(points)), xp.asarray(padded(values))
@@ -146,7 +154,7 @@ class Likelihoods:
         xp, device, of = backend.xp, backend.device, constants()
         count, n, d = points.shape
         table = xp.asarray(models)
-        u, w, is_sound = _inverse_factors(backend, points, table)
+        u, w, faults = _inverse_factors(backend, points, table)
         p = xp.empty((count, n, n))
         device.multiply(w.transpose(0, 2, 1), w, p)
         alpha, sums = xp.empty((count, n)), xp.empty((count, _SUMS + 3 * d))
@@ -174,7 +182,21 @@ class Likelihoods:
             "chain_each", (d, count), of["LANES"], points, table, moments, spreads, sums, n, d
         )
         found = host(xp, sums)
-        return found, is_sound & np.isfinite(found[:, :_SUMS]).all(axis=1)
+        return found, (host(xp, faults) == 0) & np.isfinite(found[:, :_SUMS]).all(axis=1)
+
+
+class Explained(NamedTuple):
+    """Say how models explain what was observed.
+
+    Attributes:
+        is_sound: (s,) whether a model's covariance has a factor; nothing else of it is meant otherwise.
+        alpha: (s, n) weights of the mean, 0 for what is pending.
+        squares: (s,) sums of squares of the whitened values.
+    """
+
+    is_sound: NDArray[np.bool_]
+    alpha: F64
+    squares: F64
 
 
 class Predictors:
@@ -186,10 +208,7 @@ class Predictors:
         y: (s, n) their warped objective, 0 for those that are pending.
         models: (s, HEAD + ROWS d) the table of models.
 
-    Attributes:
-        is_sound: (s,) whether a model's covariance has a factor; nothing else of it is meant otherwise.
-        alpha: (s, n) weights of the mean, 0 for what is pending.
-        squares: (s,) sums of squares of the whitened values.
+    Nothing waits for the device before `explained` does.
     """
 
     def __init__(self, backend: GpuBackend, points: F64, y: F64, models: F64) -> None:
@@ -197,7 +216,7 @@ class Predictors:
         xp = backend.xp
         count, n, d = points.shape
         self._table = xp.asarray(models)
-        self._u, self._w, is_sound = _inverse_factors(backend, xp.asarray(points), self._table)
+        self._u, self._w, self._faults = _inverse_factors(backend, xp.asarray(points), self._table)
         self._turned: F64 | None = None
         self._told = xp.empty((count, n + 1))
         backend.device.launch(
@@ -211,9 +230,13 @@ class Predictors:
             n,
             d,
         )
-        told = host(xp, self._told)
-        self.is_sound: NDArray[np.bool_] = is_sound & np.isfinite(told).all(axis=1)
-        self.alpha, self.squares = told[:, :n], told[:, n]
+
+    def explained(self) -> Explained:
+        """Wait for the device, and say what it has found."""
+        xp = self._backend.xp
+        told, faults = host(xp, self._told), host(xp, self._faults)
+        is_sound = (faults == 0) & np.isfinite(told).all(axis=1)
+        return Explained(is_sound, told[:, :-1], told[:, -1])
 
     def aim(self, models: F64) -> None:
         """Say what the acquisition is to improve on: the table of models, with the rest of its head."""
@@ -276,18 +299,16 @@ def padded(arrays: Sequence[F64]) -> F64:
     return whole
 
 
-def _inverse_factors(
-    backend: GpuBackend, points: F64, table: F64
-) -> tuple[F64, F64, NDArray[np.bool_]]:
-    """Give scaled points (s, d, n), inverse factors of the covariances (s, n, n), and which have one."""
+def _inverse_factors(backend: GpuBackend, points: F64, table: F64) -> tuple[F64, F64, F64]:
+    """Give scaled points (s, d, n), inverse factors of the covariances (s, n, n), and 0 (s,) where there is one."""
     xp, device = backend.xp, backend.device
     count, n, _ = points.shape
     u = _placed(backend, points, table)
     k, w = xp.empty((count, n, n)), xp.empty((count, n, n))
     _correlate(backend, u, u, table, k, is_square=True)
-    is_sound = device.factor_each(k)
+    faults = device.factor_each(k)
     device.invert_each(k, w)
-    return u, w, is_sound
+    return u, w, faults
 
 
 def _placed(backend: GpuBackend, points: F64, table: F64) -> F64:

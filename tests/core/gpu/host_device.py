@@ -15,7 +15,6 @@ from types import ModuleType
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from tunesmith_core.gpu.device import Argument, source
@@ -97,9 +96,9 @@ class HostDevice:
         k[...] = factor + np.triu(np.full(k.shape[-2:], 7.0), 1)
         return True
 
-    def factor_each(self, k: F64) -> NDArray[np.bool_]:
+    def factor_each(self, k: F64) -> F64:
         assert k.flags.c_contiguous
-        return np.array([self._factor(each) for each in k], dtype=np.bool_)
+        return np.array([float(not self._factor(each)) for each in k])
 
     def invert_each(self, factor: F64, out: F64) -> None:
         assert factor.flags.c_contiguous
