@@ -40,6 +40,7 @@ class Environment:
         versions: The packages whose versions are recorded.
         steps: Arguments for pip, in order.
         python: Its interpreter.
+        is_for_one_run: A process of it makes one run, and no second one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Environment:
     versions: tuple[str, ...]
     steps: tuple[str, ...]
     python: Path
+    is_for_one_run: bool
 
 
 def environments() -> tuple[Environment, ...]:
@@ -59,6 +61,7 @@ def environments() -> tuple[Environment, ...]:
             versions=tuple(each["versions"]),
             steps=tuple(each["steps"]),
             python=ROOT / each.get("python", f".bench/{name}/bin/python"),
+            is_for_one_run=each.get("is_for_one_run", False),
         )
         for name, each in described.items()
     )

@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.optimizer.environments import FOLDER as ENVIRONMENTS
@@ -108,21 +109,22 @@ def start(
     method: str, options: Sequence[str], runs: Sequence[dict[str, object]], *, processes: int
 ) -> bool:
     """Share runs out to processes in the method's environment; tell whether all succeeded."""
-    if not runs:
-        return True
-    python = str(environment_of(method).python)
-    command = [python, "-m", "benchmarks.optimizer.worker", *options]
+    environment = environment_of(method)
+    command = [str(environment.python), "-m", "benchmarks.optimizer.worker", *options]
     environ = {**variables(), **COMPILED_ONCE}
-    started = []
-    for number in range(min(processes, len(runs))):
-        share = "".join(json.dumps(run) + "\n" for run in runs[number::processes])
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environ, text=True)
-        assert process.stdin is not None
-        process.stdin.write(share)
-        process.stdin.close()
-        started.append(process)
-    statuses = [process.wait() for process in started]
-    return not any(statuses)
+
+    def work(share: Sequence[dict[str, object]]) -> bool:
+        lines = "".join(json.dumps(run) + "\n" for run in share)
+        return not subprocess.run(
+            command, input=lines, env=environ, text=True, check=False
+        ).returncode
+
+    if environment.is_for_one_run:
+        shares = [[run] for run in runs]
+    else:
+        shares = [list(runs[number::processes]) for number in range(min(processes, len(runs)))]
+    with ThreadPoolExecutor(processes) as pool:
+        return all(list(pool.map(work, shares)))
 
 
 if __name__ == "__main__":

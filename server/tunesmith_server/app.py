@@ -103,6 +103,7 @@ async def run_server(
     _make_private(settings.data_dir)
     warm_up()
     store = await SqliteStore.open(settings.data_dir / "tunesmith.db")
+    losing = asyncio.create_task(_end_without(store))
     try:
         fleet = Fleet(
             assigner=Assigner(site=settings.site, stop_grace=settings.stop_grace, clock=_now),
@@ -176,7 +177,18 @@ async def run_server(
             await stop.wait()
             logger.info("stopping")
     finally:
+        losing.cancel()
         await store.close()
+
+
+async def _end_without(store: SqliteStore) -> None:
+    """End at once, as if killed, when nothing can be made durable any more.
+
+    Ending in good order would stop trials, which the next server can go on with.
+    """
+    await store.lost.wait()
+    logging.shutdown()
+    os._exit(os.EX_IOERR)
 
 
 def _build(

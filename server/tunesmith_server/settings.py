@@ -7,6 +7,7 @@ the address can be used is found out by the server when it starts.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -110,9 +111,9 @@ class ServerSection(_Section):
     runner: bool = True
     allow_inline_commands: bool | None = None
     file_roots: list[Annotated[str, Field(min_length=1), _checked(_text_fault)]] | None = None
-    compute_workers: Annotated[int, Field(ge=1, le=256)] = 1
+    compute_workers: Annotated[int, Field(ge=1, le=256)] = min(2, os.cpu_count() or 1)
     compute_device: Annotated[str, _matches(r"auto|cpu|gpu(:\d{1,3})?", _DEVICE_FORM)] = "auto"
-    compute_memory_gib: Annotated[float, Field(gt=0, le=_MOST)] = 4.0
+    compute_memory_gib: Annotated[float, Field(gt=0, le=_MOST)] = 8.0
 
 
 class AccessKeySection(_Section):

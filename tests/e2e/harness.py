@@ -165,6 +165,15 @@ class ServerProcess(Process):
                 return pid
         return None
 
+    def writer_pid(self) -> int:
+        """Give the process that writes the database."""
+        (pid,) = (
+            child.pid
+            for child in psutil.Process(self.pid).children()
+            if "tunesmith_server.store.writer_process" in child.cmdline()
+        )
+        return pid
+
     def close(self) -> None:
         """Kill the server, its runner and its trials."""
         super().close()

@@ -87,18 +87,22 @@ def _kill_after(moment_s: float, pid: int) -> threading.Timer:
 
 
 @pytest.mark.parametrize("seed", _ROUNDS)
+@pytest.mark.parametrize("victim", ["server", "writer"])
 def test_a_killed_server_loses_and_doubles_nothing(
-    make_server: ServerMaker, tmp_path: Path, seed: int
+    make_server: ServerMaker, tmp_path: Path, seed: int, victim: str
 ) -> None:
     rng = random.Random(seed)
+    # Without the process that writes, the server ends as if it had been killed itself.
+    status = -signal.SIGKILL if victim == "server" else os.EX_IOERR
     server, watcher = make_server().start(), Watcher("crash")
     with Calls(server.address) as calls:
         calls.create(_request(tmp_path))
     for _ in range(3):
         ended = watcher.watch(server.address, events=rng.randint(*_EVENTS_BEFORE_KILL))
         # Not between two commits, where the watcher woke up, but at any point of the next.
-        _kill_after(rng.uniform(0, 0.05), server.pid).join()
-        server.wait()
+        pid = server.pid if victim == "server" else server.writer_pid()
+        _kill_after(rng.uniform(0, 0.05), pid).join()
+        assert server.wait() == status
         server.start()
         if ended:
             break

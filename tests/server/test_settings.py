@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def test_with_no_file_everything_has_a_default() -> None:
     assert settings.site == Site()
     assert settings.fleet == FleetSettings()
     assert settings.stop_grace == timedelta(seconds=120)
-    assert settings.compute_workers == 1
+    assert settings.compute_workers == min(2, os.cpu_count() or 1)
     assert settings.compute_device == "auto"
-    assert settings.compute_memory_bytes == 4 * 2**30
+    assert settings.compute_memory_bytes == 8 * 2**30
 
 
 def test_an_empty_file_says_no_more_than_none(config: Path) -> None:

@@ -1,7 +1,8 @@
 """Compute workers: processes that hold the optimisers, so that the server loads no compiler.
 
-A tuning job stays on its worker, where its model is warm. A worker that dies is started anew, and
-whoever had told it something tells it again, all of it. ``compute_worker.py`` is the other side.
+A tuning job stays on its worker, where its model is warm. The first worker is started with the server,
+the others when they are first needed. A worker that dies is started anew, and whoever had told it
+something tells it again, all of it. ``compute_worker.py`` is the other side.
 """
 
 from __future__ import annotations
@@ -279,10 +280,15 @@ class Worker:
         self._command = command
         self._patience_s = patience_s
         self._connection: Connection | None = None
-        self._connected = asyncio.Event()
+        self._needed, self._connected = asyncio.Event(), asyncio.Event()
+
+    def need(self) -> None:
+        """Have the process started, if it is not yet."""
+        self._needed.set()
 
     async def connection(self) -> Connection:
         """Give the connection to the process, as soon as there is one."""
+        self.need()
         while self._connection is None:
             await self._connected.wait()
         return self._connection
@@ -293,7 +299,8 @@ class Worker:
             self._connection.post(message)
 
     async def run(self) -> None:
-        """Start the process, and start it again whenever it ends, until cancelled; then end it."""
+        """Keep a process going from when it is needed until cancelled; then end it."""
+        await self._needed.wait()
         loop = asyncio.get_running_loop()
         while True:
             started_at = loop.time()
@@ -351,10 +358,16 @@ class Compute:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._workers = [Worker(command, patience_s=patience_s) for _ in range(workers)]
+        self.at_hand.need()
+
+    @property
+    def at_hand(self) -> Worker:
+        """Give the worker that is there from the start."""
+        return self._workers[0]
 
     def worker_of(self, job_id: int) -> Worker:
         """Give the worker on which a tuning job is, always the same one."""
-        return self._workers[job_id % len(self._workers)]
+        return self._workers[(job_id - 1) % len(self._workers)]
 
     async def run(self) -> None:
         """Keep all workers going until cancelled; then end them."""

@@ -419,11 +419,13 @@ class Jobs:
             paused = {name for name, trial in state.trials.items() if trial.pause_requested}
             self._early_stopping[state.job.job_id] = EarlyStopping(state.spec, curves, paused)
         job_id = state.job.job_id
+        # Where it only may be of use it is not worth a process.
+        matters = state.spec.criteria.on_convergence
         self._convergence[job_id] = Convergence(
             state.spec,
             job_id=job_id,
             store=self._store,
-            worker=self._compute.worker_of(job_id),
+            worker=self._compute.worker_of(job_id) if matters else self._compute.at_hand,
             leisure=self._leisure,
         )
         coordinator = Coordinator(state, store=self._store, clock=self._clock, actor=self)

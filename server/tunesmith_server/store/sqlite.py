@@ -1,7 +1,7 @@
-"""The SQLite store: one file, one writer thread with group commit, a few reader threads.
+"""The SQLite store: one file, one process that writes in groups, a few threads that read.
 
 ``store.py`` says what it promises. What is written is in ``changes.py``, what is read in
-``reading.py`` and ``listing.py``; this module only puts them on the right threads.
+``reading.py`` and ``listing.py``; this module only puts them where they belong.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from tunesmith.v1 import event_pb2
 from tunesmith_server.domain.history import Outcome
 from tunesmith_server.domain.trial import Trial
-from tunesmith_server.store import changes, listing, reading
+from tunesmith_server.store import listing, reading
 from tunesmith_server.store.database import (
     Database,
     connect_reader,
     connect_writer,
-    make_durable,
 )
 from tunesmith_server.store.lock import DatabaseLock
 from tunesmith_server.store.migrate import load_migrations, migrate
 from tunesmith_server.store.open_errors import StoreOpenError
+from tunesmith_server.store.packing import commit_rows, created, new_job_rows
 from tunesmith_server.store.readers import Readers
+from tunesmith_server.store.rows import from_time
 from tunesmith_server.store.statements import load_statements
 from tunesmith_server.store.store import (
     Commit,
@@ -47,24 +47,24 @@ from tunesmith_server.store.writer import Writer
 class SqliteStore:
     """Keep everything in one SQLite database; a :class:`~tunesmith_server.store.store.Store`."""
 
-    def __init__(self, writer: Writer, readers: Readers, resources: ExitStack) -> None:
+    def __init__(self, writer: Writer, readers: Readers, resources: AsyncExitStack) -> None:
         """Take over the parts that ``open`` made.
 
         Args:
-            writer: Carries out the writes.
+            writer: Has writes carried out.
             readers: Carry out the reads.
-            resources: Closes both, then the connections, then frees the lock.
+            resources: Closes the readers, then the writer, then frees the lock.
         """
         self._writer = writer
         self._readers = readers
         self._resources = resources
-        self._closing = threading.Lock()
+        self._closing = asyncio.Lock()
 
     @classmethod
     async def open(
         cls, path: Path, *, max_queued: int = 10_000, group_limit: int = 512, readers: int = 4
     ) -> Self:
-        """Open a database, and create or migrate it as need be.
+        """Open a database for the running event loop, and create or migrate it as need be.
 
         Args:
             path: The database file; its folder must exist.
@@ -78,46 +78,61 @@ class SqliteStore:
             ForeignDatabase: The file is not a database of ours.
             StoreOpenError: It cannot be opened for another reason.
         """
-        with ExitStack() as resources:
-            writing, reading_ = await asyncio.to_thread(_connect, path, resources, readers=readers)
-            writer = Writer(writing, max_queued=max_queued, group_limit=group_limit)
-            resources.callback(writer.close)
+        async with AsyncExitStack() as resources:
+            lock = await asyncio.to_thread(_locked, path)
+            resources.callback(lock.release)
+            # Open until others are: the last one to close writes the log back, which takes time.
+            with await asyncio.to_thread(_migrated, path):
+                writer = await Writer.start(
+                    path, lock_fd=lock.fileno(), max_queued=max_queued, group_limit=group_limit
+                )
+                resources.push_async_callback(writer.close)
+                reading_ = await asyncio.to_thread(_open_readers, path, readers)
+            for database in reading_:
+                resources.callback(database.close)
             pool = Readers(reading_)
-            resources.callback(pool.close)
+            resources.push_async_callback(asyncio.to_thread, pool.close)
             return cls(writer, pool, resources.pop_all())
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Be set once nothing can be written any more, since the process that writes has ended.
+
+        What became of the last changes is not known before the database is opened anew.
+        """
+        return self._writer.lost
 
     async def close(self) -> None:
         """Finish the queued writes, then let go of everything. Idempotent."""
-
-        def finish() -> None:
-            with self._closing:
-                self._resources.close()
-
-        await asyncio.to_thread(finish)
+        async with self._closing:
+            await self._resources.aclose()
 
     async def create_job(self, new: NewJob) -> StoredJob:
         """Write a new tuning job."""
-        return await self._writer.apply(lambda db: changes.create_job(db, new))
+        job_id, is_new = cast(
+            "tuple[int, bool]", await self._writer.apply("create_job", tuple(new_job_rows(new)))
+        )
+        if is_new:
+            return created(new, job_id)
+        return await self._readers.read(lambda db: reading.job_by_id(db, job_id))
 
     async def commit(self, commit: Commit) -> None:
         """Apply one change of a tuning job."""
-        await self._writer.commit(commit)
+        await self._writer.commit(commit_rows(commit))
 
     async def delete_job(
         self, job_id: int, *, deleted_at: datetime, request_id: str | None = None
     ) -> bool:
         """Hide a tuning job and free its name."""
-        return await self._writer.apply(
-            lambda db: changes.delete_job(db, job_id, deleted_at, request_id)
-        )
+        at = from_time(deleted_at)
+        return bool(await self._writer.apply("delete_job", job_id, at, request_id))
 
     async def delete_trial(
         self, name: str, *, deleted_at: datetime, request_id: str | None = None
     ) -> bool:
         """Hide an ended training job."""
-        return await self._writer.apply(
-            lambda db: changes.delete_trial(db, name, deleted_at, request_id)
-        )
+        at = from_time(deleted_at)
+        return bool(await self._writer.apply("delete_trial", name, at, request_id))
 
     async def find_request(self, request_id: str) -> str | None:
         """Give what the call with this idempotency key did."""
@@ -187,32 +202,40 @@ class SqliteStore:
 
     async def add_tags(self, arn: str, tags: Mapping[str, str], *, limit: int) -> Mapping[str, str]:
         """Add or overwrite tags and return all of them."""
-        return await self._writer.apply(lambda db: changes.add_tags(db, arn, tags, limit))
+        stored = await self._writer.apply("add_tags", arn, dict(tags), limit)
+        return cast("Mapping[str, str]", stored)
 
     async def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """Remove tags."""
-        await self._writer.apply(lambda db: changes.delete_tags(db, arn, keys))
+        await self._writer.apply("delete_tags", arn, list(keys))
 
 
-def _connect(
-    path: Path, resources: ExitStack, *, readers: int
-) -> tuple[Database, Sequence[Database]]:
-    """Lock and migrate a database, and open one connection that writes and others that read."""
-    statements = load_statements()
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Turn what goes wrong inside into an error of opening."""
     try:
-        lock = DatabaseLock(path)
-        resources.callback(lock.release)
-        # Made here, for its user alone; SQLite gives the files beside it the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = connect_writer(path)
-        writing = Database(connection, statements)
-        resources.callback(writing.close)
-        migrate(connection, path, load_migrations())
-        make_durable(connection, path)
-        reading_ = []
-        for _ in range(readers):
-            reading_.append(Database(connect_reader(path), statements))
-            resources.callback(reading_[-1].close)
+        yield
     except (OSError, sqlite3.Error) as error:
         raise StoreOpenError(path, f"{error}.") from error
-    return writing, reading_
+
+
+def _locked(path: Path) -> DatabaseLock:
+    with _opening(path):
+        return DatabaseLock(path)
+
+
+def _migrated(path: Path) -> closing[sqlite3.Connection]:
+    """Make a database if there is none, and bring it to this release's schema; gives it open."""
+    with _opening(path), ExitStack() as resources:
+        # Made here, for its user alone; SQLite gives the files beside it the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = resources.enter_context(closing(connect_writer(path)))
+        migrate(connection, path, load_migrations())
+        resources.pop_all()
+    return closing(connection)
+
+
+def _open_readers(path: Path, count: int) -> Sequence[Database]:
+    statements = load_statements()
+    with _opening(path):
+        return [Database(connect_reader(path), statements) for _ in range(count)]

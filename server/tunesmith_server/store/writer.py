@@ -1,124 +1,127 @@
-"""The one thread that writes, with group commit.
+"""The server's side of the one process that writes, with group commit.
 
 Syncing the disk is what a commit costs. Everything that was queued while the last group was being
-synced is therefore committed together. The changes of tuning jobs in it are written with the same
-few statements; when one of them is refused, and for all other writes, each has a savepoint of its
-own, so that one which is refused leaves the others alone. Callers are answered after COMMIT has
-returned, not before.
+synced is therefore written together (``groups.py``). Callers are answered after COMMIT has returned,
+not before.
+
+It is a process of its own, since Python's lock changes hands at each statement: a thread waits longer
+for it than it writes, and the event loop waits for the thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
-import threading
+import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Final, Self, cast
 
-from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
-from tunesmith_server.store import changes
-from tunesmith_server.store.database import Database
-from tunesmith_server.store.store import Commit
+from tunesmith_server.domain.errors import (
+    Conflict,
+    Overloaded,
+    ResourceInUse,
+    ResourceLimitExceeded,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from tunesmith_server.store.open_errors import StoreOpenError
+from tunesmith_server.store.writes import (
+    CLOSE,
+    HEADER_BYTES,
+    CommitRows,
+    Outcome,
+    Write,
+    body_length,
+    frame,
+    message_of,
+)
 
-Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 #: A full queue is written in about this time on an ordinary disk.
 RETRY_AFTER: Final = timedelta(seconds=1)
 
-_TAKEN: Final = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+#: Runs the process; ``-P`` keeps the server's working directory from being a place of modules.
+_COMMAND: Final = (sys.executable, "-P", "-m", "tunesmith_server.store.writer_process")
+
+_ERRORS: Final = {
+    error.__name__: error
+    for error in (
+        Conflict,
+        ResourceInUse,
+        ResourceLimitExceeded,
+        ResourceNotFound,
+        StoreUnavailable,
+    )
+}
 
 
-class _Queued(Protocol):
-    """Be a write in the queue, whatever it results in."""
+@dataclass(slots=True)
+class _Queued:
+    """Hold a write, and who waits for what comes of it."""
 
-    loop: asyncio.AbstractEventLoop
+    write: Write
+    future: asyncio.Future[object]
 
-    def attempt(self, database: Database) -> None:
-        """Carry it out and keep the result."""
-
-    def fail(self, error: Exception) -> None:
-        """Keep an error in place of the result."""
-
-    def answer(self) -> None:
-        """Hand the result to who waits for it; on the event loop."""
-
-
-class _Write(Generic[Result]):
-    """Hold a change, and who waits for its result."""
-
-    def __init__(
-        self, change: Callable[[Database], Result], future: asyncio.Future[Result]
-    ) -> None:
-        self.loop = future.get_loop()
-        self._change = change
-        self._future = future
-        self._results: list[Result] = []
-        self._error: Exception | None = None
-
-    def attempt(self, database: Database) -> None:
-        self._results = [self._change(database)]
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-
-    def answer(self) -> None:
-        if self._future.done():
+    def answer(self, outcome: Outcome) -> None:
+        """Hand on what came of it."""
+        if self.future.done():
             return  # the caller has gone; the write stands
-        if self._error is not None:
-            self._future.set_exception(self._error)
-        else:
-            self._future.set_result(self._results[0])
-
-
-class _CommitWrite(_Write[None]):
-    """Hold a change of a tuning job, which may be written together with others'."""
-
-    def __init__(self, commit: Commit, future: asyncio.Future[None]) -> None:
-        super().__init__(lambda database: changes.apply(database, [commit]), future)
-        self.commit = commit
-
-    def note_written(self) -> None:
-        """Take note that it was written, together with others."""
-        self._results = [None]
+        if not outcome.refused_as:
+            self.future.set_result(outcome.said)
+            return
+        kind = _ERRORS.get(outcome.refused_as, RuntimeError)
+        self.future.set_exception(kind(str(outcome.said)))
 
 
 class Writer:
-    """Carry out changes on a thread of its own, and make them durable in groups."""
+    """Have changes carried out and made durable, in groups; for one event loop.
 
-    def __init__(self, database: Database, *, max_queued: int, group_limit: int) -> None:
-        """Start the thread.
+    Attributes:
+        lost: Set when the process has ended by itself. Nobody knows what became of the last group.
+    """
 
-        Args:
-            database: The connection that writes; nobody else may use it until ``close``.
-            max_queued: How many writes may wait for the next group.
-            group_limit: How many writes a group may have.
-        """
-        self._database = database
+    def __init__(self, process: _Process, *, max_queued: int, group_limit: int) -> None:
+        self.lost = asyncio.Event()
+        self._process = process
         self._max_queued = max_queued
         self._group_limit = group_limit
         self._queue: deque[_Queued] = deque()
-        self._wake = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
-        self._thread.start()
+        self._under_way: Sequence[_Queued] = ()
+        # Whether the next group is to be put together at the loop's next turn.
+        self._is_gathering = False
+        self._is_closing = False
+        process.on_answer, process.on_end = self._answered, self._ended
 
-    async def apply(self, change: Callable[[Database], Result]) -> Result:
-        """Queue a change and return its result once it is durable.
+    @classmethod
+    async def start(cls, path: Path, *, lock_fd: int, max_queued: int, group_limit: int) -> Self:
+        """Start the process.
 
-        A change whose caller is cancelled meanwhile is carried out all the same.
+        Args:
+            path: The database, which is there and of this release's schema.
+            lock_fd: The open file whose lock the process is to hold on to.
+            max_queued: How many writes may wait for the next group.
+            group_limit: How many writes a group may have.
 
         Raises:
-            Overloaded: Too many writes wait.
-            StoreUnavailable: The change could not be made durable, or the store is closed.
+            StoreOpenError: It can't open the database for writing.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Write(change, future))
-        return await future
+        process = await _Process.start(path, lock_fd=lock_fd)
+        if (trouble := await process.first_words()) != "":
+            await process.ended()
+            raise StoreOpenError(path, str(trouble or "the process that writes ended at once."))
+        return cls(process, max_queued=max_queued, group_limit=group_limit)
 
-    async def commit(self, commit: Commit) -> None:
+    @property
+    def pid(self) -> int:
+        """Give the process's number."""
+        return self._process.pid
+
+    async def commit(self, rows: CommitRows) -> None:
         """Queue a change of a tuning job and return once it is durable, as ``apply`` does.
 
         Raises:
@@ -126,123 +129,161 @@ class Writer:
             Overloaded: Too many writes wait.
             StoreUnavailable: The change could not be made durable, or the store is closed.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._enqueue(_CommitWrite(commit, future))
-        await future
+        await self.apply("commit", tuple(rows))
 
-    def _enqueue(self, write: _Queued) -> None:
-        with self._wake:
-            if self._closing:
-                raise StoreUnavailable("The change was not made: the store is closed.")
-            if len(self._queue) >= self._max_queued:
-                raise Overloaded(
-                    f"The change was not made: {len(self._queue)} others wait for the disk.",
-                    retry_after=RETRY_AFTER,
-                )
-            self._queue.append(write)
-        # Woken only after what else is ready on the loop has run: callers who were answered
-        # together come back together, and would else be split into the first and the others.
-        write.loop.call_soon(self._notify)
+    async def apply(self, change: str, *arguments: object) -> object:
+        """Queue a change, a function of ``changes``, and return its result once it is durable.
 
-    def _notify(self) -> None:
-        with self._wake:
-            self._wake.notify()
+        A change whose caller is cancelled meanwhile is carried out all the same.
+
+        Raises:
+            Overloaded: Too many writes wait.
+            StoreUnavailable: The change could not be made durable, or the store is closed.
+        """
+        if self._is_closing or self._process.is_gone:
+            raise StoreUnavailable("The change was not made: the store is closed.")
+        if len(self._queue) >= self._max_queued:
+            raise Overloaded(
+                f"The change was not made: {len(self._queue)} others wait for the disk.",
+                retry_after=RETRY_AFTER,
+            )
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Queued(Write(change, arguments), future))
+        self._gather()
+        return await future
+
+    async def close(self) -> None:
+        """Finish what is queued and end the process. Idempotent."""
+        self._is_closing = True
+        self._gather()
+        await self._process.ended()
+
+    def _gather(self) -> None:
+        """Have the next group written, unless one is under way.
+
+        After what else is ready on the loop has run: callers who were answered together come back
+        together, and would else be split into the first and the others.
+        """
+        if not (self._under_way or self._is_gathering):
+            self._is_gathering = True
+            asyncio.get_running_loop().call_soon(self._write_group)
+
+    def _write_group(self) -> None:
+        self._is_gathering = False
+        if self._queue:
+            count = min(len(self._queue), self._group_limit)
+            self._under_way = [self._queue.popleft() for _ in range(count)]
+            self._process.tell([tuple(queued.write) for queued in self._under_way])
+        elif self._is_closing:
+            self._process.tell(CLOSE)
+
+    def _answered(self, message: object) -> None:
+        """Take in what came of the group that was under way, or that the database is closed."""
+        group, self._under_way = self._under_way, ()
+        if not group:
+            self._process.close()
+            return
+        outcomes = [Outcome(*outcome) for outcome in message]  # type: ignore[attr-defined]  # frames of the other end, which is this release too
+        for queued, outcome in zip(group, outcomes, strict=True):
+            queued.answer(outcome)
+        self._gather()
+
+    def _ended(self) -> None:
+        """Tell whoever waits, unless the process was told to end."""
+        if self._process.is_closed:
+            return
+        logger.critical("the process that writes ended with status %s", self._process.status)
+        self.lost.set()
+        unknown = "The writer has ended; whether the change was made is not known."
+        for queued in (*self._under_way, *self._queue):
+            queued.answer(Outcome("StoreUnavailable", unknown))
+        self._queue.clear()
+
+
+class _Process(asyncio.SubprocessProtocol):
+    """Talk to the process by callbacks: an answer is with its callers in the turn it comes in.
+
+    Attributes:
+        on_answer: Is called with each message that it says.
+        on_end: Is called when it has ended.
+        pid: Its number.
+        is_closed: It was told to end, or told us that it does.
+        status: Its exit status, once it has ended.
+    """
+
+    def __init__(self) -> None:
+        self.on_answer: Callable[[object], None]
+        self.on_end: Callable[[], None] = lambda: None
+        self.pid = 0
+        self.is_closed = False
+        self.status: int | None = None
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._said = bytearray()
+
+    @classmethod
+    async def start(cls, path: Path, *, lock_fd: int) -> Self:
+        """Start the process; it has said nothing yet."""
+        _, process = await asyncio.get_running_loop().subprocess_exec(
+            cls,
+            *_COMMAND,
+            str(path),
+            stderr=None,
+            pass_fds=(lock_fd,),
+            # Signals of a terminal reach the server alone, which then closes the store.
+            start_new_session=True,
+        )
+        return process
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the process and its pipes over."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self.pid = self._transport.get_pid()
+        self._input = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether it has ended, or is ending."""
+        return self._input.is_closing()
+
+    def tell(self, message: object) -> None:
+        """Say something; a process that is gone hears nothing."""
+        if not self.is_gone:
+            self._input.write(frame(message))
 
     def close(self) -> None:
-        """Finish what is queued and end the thread. Idempotent."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        self._thread.join()
+        """Take note that it has nothing to say any more."""
+        self.is_closed = True
+        self._input.close()
 
-    def _serve(self) -> None:
-        while group := self._next_group():
-            self._write(group)
-            for loop in {write.loop for write in group}:
-                # A loop that was closed has nobody left who waits.
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(_answer, [one for one in group if one.loop is loop])
+    async def first_words(self) -> object:
+        """Wait for its first message; None: it has ended instead."""
+        first: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.on_answer = first.set_result
+        await asyncio.wait((first, self._end), return_when=asyncio.FIRST_COMPLETED)
+        return first.result() if first.done() else None
 
-    def _next_group(self) -> Sequence[_Queued]:
-        """Wait for writes and take all that fit a group; none: the store is being closed."""
-        with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._closing)
-            count = min(len(self._queue), self._group_limit)
-            return [self._queue.popleft() for _ in range(count)]
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await asyncio.shield(self._end)
 
-    def _write(self, group: Sequence[_Queued]) -> None:
-        """Make a group durable, or none of it."""
-        try:
-            if self._database.in_transaction:
-                self._database.control("ROLLBACK")  # that of the last group did not succeed
-            self._database.control("BEGIN IMMEDIATE")
-            for write in self._not_written_together(group):
-                self._attempt(write)
-            self._database.control("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            for write in group:
-                # Also those that were refused: what they were refused for did not happen.
-                write.fail(StoreUnavailable(f"The change was not made: {error}."))
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - it has one pipe that is read
+        """Take in what it says, as it comes."""
+        self._said += data
+        while len(self._said) >= HEADER_BYTES:
+            end = HEADER_BYTES + body_length(self._said[:HEADER_BYTES])
+            if len(self._said) < end:
+                return
+            body = bytes(self._said[HEADER_BYTES:end])
+            del self._said[:end]
+            self.on_answer(message_of(body))
 
-    def _not_written_together(self, group: Sequence[_Queued]) -> Sequence[_Queued]:
-        """Write the changes of different tuning jobs at once; give what is left to write.
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Let go of the other pipe too, when it has closed one."""
+        self._input.close()
 
-        Raises:
-            sqlite3.Error: The database or the disk fails, and with it the group.
-        """
-        together = [write for write in group if isinstance(write, _CommitWrite)]
-        if len({write.commit.job.job_id for write in together}) < len(together):
-            return group
-        try:
-            changes.apply(self._database, [write.commit for write in together])
-        except Exception as error:
-            if _fails_the_group(error):
-                raise
-            self._database.control("ROLLBACK")
-            self._database.control("BEGIN IMMEDIATE")
-            return group
-        for write in together:
-            write.note_written()
-        return [write for write in group if not isinstance(write, _CommitWrite)]
-
-    def _attempt(self, write: _Queued) -> None:
-        """Carry out one write; what it is refused for stays its own affair.
-
-        Raises:
-            sqlite3.Error: The database or the disk fails, and with it the group.
-        """
-        self._database.control("SAVEPOINT one_write")
-        try:
-            write.attempt(self._database)
-        except Exception as error:
-            if _fails_the_group(error):
-                raise
-            self._database.control("ROLLBACK TO one_write")
-            write.fail(_refusal(error))
-        self._database.control("RELEASE one_write")
-
-    def _roll_back(self) -> None:
-        if self._database.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.control("ROLLBACK")
-
-
-def _answer(group: Sequence[_Queued]) -> None:
-    for write in group:
-        write.answer()
-
-
-def _fails_the_group(error: Exception) -> bool:
-    """Tell a failing disk or database from a write that is refused or wrong in itself."""
-    refused = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, refused)
-
-
-def _refusal(error: Exception) -> Exception:
-    """Say what a refused write is told: what is there already came first."""
-    if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode in _TAKEN:
-        conflict = Conflict(f"It was written before ({error}); read it again and decide anew.")
-        conflict.__cause__ = error
-        return conflict
-    return error
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Take note of its end."""
+        self.status = self._transport.get_returncode()
+        self._transport.close()
+        self.on_end()
+        self._end.set_result(None)

@@ -99,6 +99,17 @@ def test_a_tuning_job_stays_on_its_worker_and_workers_share_them_evenly() -> Non
     assert of == [compute.worker_of(job_id) for job_id in range(1, 10)]
 
 
+async def test_workers_after_the_first_one_are_started_when_they_are_needed() -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    async with running(Compute(workers=2, command=QUICK)) as compute:
+        first = await connected(compute, 1)
+        assert {child.pid for child in psutil.Process().children()} - before == {first.pid}
+        assert await compute.at_hand.connection() is first
+        second = await connected(compute, 2)
+        assert second.pid != first.pid
+        assert (await ask(second, job_id=2)).suggestions
+
+
 async def test_each_worker_has_one_thread_for_its_arrays(compute: Compute) -> None:
     connection = await connected(compute)
     await ask(connection)  # so that it is a worker by now, and no copy of this process

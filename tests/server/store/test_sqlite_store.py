@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-import sqlite3
+import signal
+import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, new_job
-from tunesmith_server.domain.effects import Announce, SaveTrial
+from tunesmith_server.domain.effects import SaveTrial
 from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
 from tunesmith_server.store import reading
 from tunesmith_server.store.database import Database
@@ -22,34 +25,27 @@ from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import StoredJob
 
+_SERVER = Path(__file__).with_name("opening_process.py")
+
 
 @asynccontextmanager
 async def busy(store: SqliteStore) -> AsyncIterator[None]:
-    """Keep the writer in a transaction with one uncommitted change: what is queued waits."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def wait(database: Database) -> None:
-        database.control("UPDATE tuning_jobs SET seed = 99")
-        entered.set()
-        assert leave.wait(10)
-
-    waiting = asyncio.create_task(store._writer.apply(wait))
-    assert await asyncio.to_thread(entered.wait, 10)
+    """Keep the writer at one write, which changes nothing: what is queued waits."""
+    os.kill(store._writer.pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(store.delete_job(0, deleted_at=NOW))
+    await under_way(store)
     try:
         yield
     finally:
-        leave.set()
+        os.kill(store._writer.pid, signal.SIGCONT)
         await waiting
 
 
-async def pragma(store: SqliteStore, name: str, value: int | None = None) -> object:
-    """Ask or tell the writing connection a setting."""
-
-    def ask(database: Database) -> object:
-        setting = name if value is None else f"{name} = {value}"
-        return database._connection.execute(f"PRAGMA {setting}").fetchone()[0]
-
-    return await store._writer.apply(ask)
+async def under_way(store: SqliteStore) -> None:
+    """Wait until all that is queued has been handed to the writer's process."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not store._writer._queue
 
 
 async def queued(*calls: object) -> list[asyncio.Task[object]]:
@@ -64,27 +60,17 @@ def files_of(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}*"))
 
 
-async def test_commits_are_synced_to_disk(sqlite_store: SqliteStore) -> None:
-    full = 2
-    assert await pragma(sqlite_store, "synchronous") == full
-    assert await pragma(sqlite_store, "journal_mode") == "wal"
-    assert await pragma(sqlite_store, "foreign_keys") == 1
-
-
 async def test_readers_cannot_write(sqlite_store: SqliteStore) -> None:
     with pytest.raises(StoreUnavailable, match="readonly"):
         await sqlite_store._readers.read(lambda db: db.control("DELETE FROM tags"))
 
 
-async def test_what_is_queued_meanwhile_is_one_group_and_a_refused_write_stays_alone(
+async def test_what_is_queued_meanwhile_is_a_group_and_a_refused_write_stays_alone(
     sqlite_store: SqliteStore,
 ) -> None:
     first = await sqlite_store.create_job(new_job("first"))
     await sqlite_store.commit(changed(first))
-    statements: list[str] = []
-    connection = sqlite_store._writer._database._connection
     async with busy(sqlite_store):
-        connection.set_trace_callback(statements.append)
         tasks = await queued(
             sqlite_store.create_job(new_job("good-1")),
             sqlite_store.commit(changed(first)),  # stale
@@ -93,48 +79,16 @@ async def test_what_is_queued_meanwhile_is_one_group_and_a_refused_write_stays_a
             sqlite_store.create_job(new_job("good-2")),
         )
     good_1, stale, bad, worse, good_2 = await asyncio.gather(*tasks, return_exceptions=True)
-    connection.set_trace_callback(None)
     assert isinstance(good_1, StoredJob)
     assert isinstance(good_2, StoredJob)
     assert isinstance(stale, Conflict)
-    assert isinstance(bad, sqlite3.IntegrityError)
-    assert isinstance(worse, OverflowError)
-    assert statements.count("COMMIT") == 2  # the busy one, then the group
+    assert isinstance(bad, RuntimeError)
+    assert "IntegrityError: CHECK" in str(bad)
+    assert isinstance(worse, RuntimeError)
+    assert "OverflowError" in str(worse)
     assert await sqlite_store.job("good-1") == good_1
     assert await sqlite_store.job("good-2") == good_2
     assert await sqlite_store.job("bad") is None
-
-
-async def test_changes_of_many_tuning_jobs_in_a_group_are_few_statements(
-    sqlite_store: SqliteStore,
-) -> None:
-    jobs = [await sqlite_store.create_job(new_job(f"j-{number}")) for number in range(64)]
-    statements: list[str] = []
-    connection = sqlite_store._writer._database._connection
-    async with busy(sqlite_store):
-        connection.set_trace_callback(statements.append)
-        await queued(
-            *(
-                sqlite_store.commit(
-                    changed(
-                        job,
-                        SaveTrial(trial=samples.new_trial(f"t-{number}"), is_new=True),
-                        samples.measured(f"t-{number}", 1, number / 7),
-                        Announce(message=samples.about(f"t-{number}"), trial_name=f"t-{number}"),
-                    )
-                )
-                for number, job in enumerate(jobs)
-            )
-        )
-    await sqlite_store.create_job(new_job("last"))  # after them
-    connection.set_trace_callback(None)
-    assert len(statements) < 20
-    for number, job in enumerate(jobs):
-        name = f"t-{number}"
-        assert [value for _, _, value, _ in await sqlite_store.measurements(name)] == [number / 7]
-        events = await sqlite_store.events(job.job.job_id, after=0, limit=9)
-        assert samples.lines(events) == [name]
-        assert (await existing(sqlite_store, f"j-{number}")).in_progress == 1
 
 
 async def test_one_change_of_many_in_a_group_is_refused_alone(sqlite_store: SqliteStore) -> None:
@@ -163,83 +117,6 @@ async def test_one_change_of_many_in_a_group_is_refused_alone(sqlite_store: Sqli
     assert await sqlite_store.find_request("key") == "commit/good"
 
 
-async def test_a_thousand_values_of_one_commit_are_few_statements(
-    sqlite_store: SqliteStore,
-) -> None:
-    stored = await samples.with_trials(sqlite_store, "digits", [samples.new_trial("t-001")])
-    statements: list[str] = []
-    sqlite_store._writer._database._connection.set_trace_callback(statements.append)
-    effects = [
-        effect
-        for number in range(1, 1001)
-        for effect in (
-            samples.measured("t-001", number, 0.5),
-            Announce(message=samples.about("x"), trial_name="t-001"),
-        )
-    ]
-    await sqlite_store.commit(changed(stored, *effects))
-    assert len(statements) < 30
-    assert len(await sqlite_store.measurements("t-001")) == 1000
-
-
-async def test_a_group_has_a_limit(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "db", group_limit=2)
-    statements: list[str] = []
-    async with busy(store):
-        store._writer._database._connection.set_trace_callback(statements.append)
-        tasks = await queued(*(store.create_job(new_job(f"j-{n}")) for n in range(5)))
-    await asyncio.gather(*tasks)
-    assert statements.count("COMMIT") == 1 + 3
-    await store.close()
-
-
-async def test_a_full_disk_fails_its_group_and_is_recovered_from(
-    sqlite_store: SqliteStore,
-) -> None:
-    kept = await sqlite_store.create_job(new_job("kept"))
-    pages = await pragma(sqlite_store, "page_count")
-    assert isinstance(pages, int)
-    await pragma(sqlite_store, "max_page_count", pages)
-    huge = new_job("huge", tags={"blob": "x" * 1_000_000})
-    async with busy(sqlite_store):
-        tasks = await queued(
-            sqlite_store.delete_job(kept.job.job_id, deleted_at=NOW),
-            sqlite_store.create_job(huge),
-            sqlite_store.delete_job(0, deleted_at=NOW),
-        )
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(error, StoreUnavailable)
-        assert "full" in str(error)
-    assert (await existing(sqlite_store, "kept")).job == kept.job
-    assert await sqlite_store.job("huge") is None
-    await sqlite_store.commit(changed(kept))  # what fits is still written
-    await pragma(sqlite_store, "max_page_count", 1_000_000)
-    await sqlite_store.create_job(huge)
-    assert (await existing(sqlite_store, "kept")).job.version == 1
-
-
-async def test_a_failing_commit_fails_its_whole_group_and_is_recovered_from(
-    sqlite_store: SqliteStore,
-) -> None:
-    def break_commit(database: Database) -> None:
-        database.control("PRAGMA defer_foreign_keys = ON")
-        database.control("INSERT INTO events (job_id, kind, payload) VALUES (12345, 4, x'')")
-
-    first = await sqlite_store.create_job(new_job("first"))
-    async with busy(sqlite_store):
-        tasks = await queued(
-            sqlite_store.create_job(new_job("second")),
-            sqlite_store._writer.apply(break_commit),
-            sqlite_store.create_job(new_job("First")),  # refused, but by a state that is undone
-        )
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(error, StoreUnavailable)
-        assert "FOREIGN KEY" in str(error)
-    assert await sqlite_store.job("second") is None
-    await sqlite_store.commit(changed(first))
-    await sqlite_store.create_job(new_job("second"))
-
-
 async def test_a_full_queue_sends_callers_away(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "db", max_queued=2)
     async with busy(store):
@@ -257,7 +134,6 @@ async def test_reads_do_not_wait_for_a_write_under_way(sqlite_store: SqliteStore
     async with busy(sqlite_store), asyncio.timeout(5):
         reads = await asyncio.gather(*(sqlite_store.job("digits") for _ in range(20)))
         assert all(read == stored for read in reads)
-    assert (await existing(sqlite_store, "digits")).seed == 99
 
 
 async def test_a_read_of_several_rows_is_of_one_moment(sqlite_store: SqliteStore) -> None:
@@ -288,27 +164,71 @@ async def test_a_callers_cancellation_leaves_the_others_alone(sqlite_store: Sqli
         await gone
 
 
-async def test_the_writer_outlives_an_event_loop_that_ends_before_the_answer(
-    tmp_path: Path,
+async def test_when_the_writers_process_is_gone_nothing_is_promised_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    entered, leave = threading.Event(), threading.Event()
+    path = tmp_path / "db"
+    store = await SqliteStore.open(path)
+    kept = await store.create_job(new_job("kept"))
+    async with asyncio.timeout(10):
+        os.kill(store._writer.pid, signal.SIGSTOP)
+        under = asyncio.create_task(store.create_job(new_job("under way")))
+        await under_way(store)
+        (waiting,) = await queued(store.create_job(new_job("waiting")))
+        assert not store.lost.is_set()
+        os.kill(store._writer.pid, signal.SIGKILL)
+        await store.lost.wait()
+        for task in (under, waiting):
+            with pytest.raises(StoreUnavailable, match="not known"):
+                await task
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await store.create_job(new_job("late"))
+        assert await store.job("kept") == kept  # what is durable can still be read
+        await store.close()
+    assert "ended with status -9" in caplog.text
+    store = await SqliteStore.open(path)
+    assert await store.open_jobs() == (kept,)
+    await store.close()
 
-    def wait(_: Database) -> None:
-        entered.set()
-        assert leave.wait(10)
 
-    async def abandon() -> SqliteStore:
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_it_is_seen_at_once_that_the_writers_process_is_gone(
+    tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def lose() -> None:
         store = await SqliteStore.open(tmp_path / "db")
-        await queued(store._writer.apply(wait))
-        assert await asyncio.to_thread(entered.wait, 10)
-        await queued(store.create_job(new_job("orphan")))
-        return store
+        os.kill(store._writer.pid, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            await store.lost.wait()
+            await store.close()
 
-    store = await asyncio.to_thread(asyncio.run, abandon())
-    (same_group,) = await queued(store.create_job(new_job("next")))
-    leave.set()
-    await same_group
-    assert await store.job("orphan") is not None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(lose())
+
+
+async def test_a_store_that_was_closed_is_not_lost(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "db")
+    await store.close()
+    assert not store.lost.is_set()
+
+
+async def test_the_lock_is_kept_until_a_killed_servers_writer_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    command = [sys.executable, str(_SERVER), str(path)]
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout is not None
+    writer_pid = int(await server.stdout.readline())
+    os.kill(writer_pid, signal.SIGSTOP)  # it is at its last change
+    server.kill()
+    await server.wait()
+    opening = asyncio.create_task(SqliteStore.open(path))
+    lock = os.open(f"{path}.lock", os.O_RDWR)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(lock)
+    assert not opening.done()
+    os.kill(writer_pid, signal.SIGCONT)
+    store = await opening
     await store.close()
 
 
@@ -330,6 +250,7 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
     store = await SqliteStore.open(path)
     stored = await samples.with_trials(store, "digits", [samples.new_trial("digits-001")])
     await store.close()
+    await store.close()  # as often as one likes
     assert [file.name for file in files_of(path)] == ["db", "db.lock"]  # no log is left
     store = await SqliteStore.open(path)
     assert await store.open_jobs() == (stored,)
