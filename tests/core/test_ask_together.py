@@ -104,7 +104,7 @@ def check_same(
     ("sizes", "growth"),
     [
         ([(0, 12, 0), (1, 13, 2), (2, 15, 1), (3, 14, 0), (2, 12, 3), (0, 30, 1), (2, 33, 2)], 24),
-        ([(0, 9, 0), (2, 8, 2), (1, 8, 1)], None),
+        pytest.param([(0, 9, 0), (2, 8, 2), (1, 8, 1)], None, marks=pytest.mark.long),
     ],
     ids=["one fit at most", "by the schedule"],
 )
@@ -217,7 +217,10 @@ class Scarce(Failing):
             HostDevice.launch(self, kernel, *arguments)
 
 
-@pytest.mark.parametrize("launches", [0, 9, 200])
+@pytest.mark.parametrize(
+    "launches",
+    [pytest.param(0, marks=pytest.mark.long), 9, pytest.param(200, marks=pytest.mark.long)],
+)
 def test_when_the_batch_fails_each_goes_on_alone(
     launches: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,8 +228,8 @@ def test_when_the_batch_fails_each_goes_on_alone(
     devices = Devices("gpu", open_gpu=on(Scarce(launches)))
     together, alone = several(sizes, devices), several(sizes, on_kernels())
     with caplog.at_level(logging.INFO, logger="tunesmith_core.together"):
-        got = ask_together(together)
-    check_same(got, alone, None)
+        got = ask_together(together, growth=24)
+    check_same(got, alone, 24)
     assert [each.message.partition(" (")[0] for each in caplog.records] == [
         "gpu:0 brittle: 3 models at once failed"
     ]
@@ -247,9 +250,9 @@ def test_a_gpu_that_fails_altogether_leaves_all_to_the_cpu() -> None:
         for seed, (_, told, held) in enumerate(sizes)
     ]
     here = several(sizes, Devices("cpu"))
-    got = ask_together(together)
+    got = ask_together(together, growth=24)
     assert [each.computed_on for each in together] == ["cpu", "cpu"]
-    check_same(got, here, None)
+    check_same(got, here, 24)
 
 
 def test_other_errors_are_not_taken_for_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

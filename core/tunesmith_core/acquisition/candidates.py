@@ -1,5 +1,6 @@
 """Choose points to score: some spread evenly, some near the best observations."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,49 @@ def candidates(
     """
     near = near if len(incumbents) else 0
     return placed(lattice, draws(lattice, rng, spread=spread, near=near), incumbents)
+
+
+class DrawsOfMany:
+    """Hold the draws for candidates of several searches whose coordinates, as many in each, are continuous.
+
+    What comes of them is what `candidates` gives each; array by array it takes half the time.
+
+    Args:
+        rngs: Where the draws of each search come from.
+        d: How many coordinates there are.
+        spread: As in `candidates`.
+        near: As in `candidates`, at least 1.
+    """
+
+    def __init__(
+        self, rngs: Sequence[np.random.Generator], d: int, *, spread: int, near: int
+    ) -> None:
+        count = len(rngs)
+        self._spread = spread
+        # Uniform points, and behind them what becomes the others.
+        self._points = np.empty((count, spread + near, d))
+        self._which, self._scale = np.empty((count, near)), np.empty((count, near, 1))
+        self._coins, self._boldness = np.empty((count, near, d)), np.empty((count, near, 1))
+        for place, rng in enumerate(rngs):
+            rng.random(out=self._points[place, :spread])
+            rng.random(out=self._which[place])
+            self._scale[place] = rng.uniform(-3.0, -0.3, size=(near, 1))
+            rng.random(out=self._coins[place])
+            rng.random(out=self._boldness[place])
+            rng.standard_normal(out=self._points[place, spread:])
+
+    def placed(self, incumbents: Sequence[F64]) -> F64:
+        """Make candidates (s, m, d) of the draws, once."""
+        points, near = self._points, self._points[:, self._spread :]
+        counts = np.array([[len(each)] for each in incumbents])
+        which = np.minimum((self._which**2 * counts).astype(np.intp), counts - 1)
+        near *= 10.0**self._scale
+        near *= self._coins < np.maximum(self._boldness**2, 1.5 / points.shape[2])
+        for place, each in enumerate(incumbents):
+            near[place] += each[which[place]]
+        # A coordinate beyond an edge is put onto it: optima often lie there.
+        np.clip(near, 0.0, 1.0, out=near)
+        return points
 
 
 def draws(lattice: Lattice, rng: np.random.Generator, *, spread: int, near: int) -> Draws:

@@ -60,6 +60,11 @@ class Lattice:
             and np.isfinite(self.levels[j])
         ]
 
+    @property
+    def is_continuous(self) -> bool:
+        """Tell whether every point of the unit cube is a configuration."""
+        return bool(np.isinf(self.levels).all())
+
     def snap(self, x: F64) -> F64:
         """Move points (m, d) to the nearest configurations.
 

@@ -4,14 +4,14 @@ Each model has its own candidates, from its own stream, and its own lattice; sco
 device that takes all models in one launch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith_core.acquisition.candidates import draws, placed
+from tunesmith_core.acquisition.candidates import DrawsOfMany, draws, placed
 from tunesmith_core.acquisition.lattice import Lattice
 from tunesmith_core.acquisition.maximise import APART, SearchSettings
 from tunesmith_core.space.scaling import F64
@@ -91,10 +91,21 @@ class Searches:
     ) -> None:
         self._scorer, self._lattices, self._rngs = scorer, lattices, rngs
         self._settings, self._d = settings, d
-        self._draws = [
-            draws(lattice, rng, spread=settings.spread, near=settings.near)
+        self._placed = self._drawn()
+
+    def _drawn(self) -> Callable[[Sequence[F64]], F64]:
+        """Draw candidates, and give what makes them of the incumbents: (s, m, d)."""
+        lattices, rngs, settings = self._lattices, self._rngs, self._settings
+        spread, near = settings.spread, settings.near
+        if near and all(each.is_continuous and len(each.levels) == self._d for each in lattices):
+            return DrawsOfMany(rngs, self._d, spread=spread, near=near).placed
+        drawn = [
+            draws(lattice, rng, spread=spread, near=near)
             for lattice, rng in zip(lattices, rngs, strict=True)
         ]
+        return lambda incumbents: self._padded(
+            [placed(*each) for each in zip(lattices, drawn, incumbents, strict=True)]
+        )
 
     def ranked(self, incumbents: Sequence[F64]) -> list[Ranked]:
         """Rank points of each model by its acquisition, the best of them searched for.
@@ -105,12 +116,7 @@ class Searches:
         Cost: that of `Search.ranked` for each.
         """
         settings, lattices = self._settings, self._lattices
-        pool = self._padded(
-            [
-                placed(lattice, drawn, best[: settings.incumbents])
-                for lattice, drawn, best in zip(lattices, self._draws, incumbents, strict=True)
-            ]
-        )
+        pool = self._placed([best[: settings.incumbents] for best in incumbents])
         scores = self._scorer.scores(pool)
         order = _best_first(scores, _LOOKED_AT * settings.starts)
         first = np.take_along_axis(pool, order[:, :, None], axis=1)

@@ -225,14 +225,15 @@ SLOW = """
 import json
 numbers = [json.loads(sys.stdin.readline())[1]["number"] for _ in range(2)]
 for number in numbers:
-    time.sleep(0.5)
+    time.sleep(0.9)
     print(json.dumps(["Answer", {"number": number, "suggestions": []}]), flush=True)
 time.sleep(600)
 """
 
 
+@pytest.mark.long  # it waits for seconds
 async def test_a_worker_that_answers_others_meanwhile_does_not_hang() -> None:
-    async with running(Compute(command=program(SLOW), patience_s=0.8)) as compute:
+    async with running(Compute(command=program(SLOW), patience_s=1.6)) as compute:
         connection = await connected(compute)
         answers = await asyncio.gather(
             *(connection.ask([], job_id=each, pending=[], count=1) for each in (1, 2))

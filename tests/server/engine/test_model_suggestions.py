@@ -463,27 +463,9 @@ async def test_what_computed_the_latest_suggestion_is_known(
     assert suggester.device == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("is_seeded", "device", "shares"),
-    [
-        (False, "gpu:0 A Card", True),
-        (True, "gpu:0 A Card", False),
-        (False, "cpu", False),
-        (False, None, False),
-    ],
-)
 async def test_a_turn_is_shared_where_a_gpu_computes_and_no_seed_forbids_it(
-    store: SqliteStore,
-    compute: Compute,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    is_seeded: bool,
-    device: str | None,
-    shares: bool,
+    store: SqliteStore, compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await new_job(store, is_seeded=is_seeded)
-    suggester = job.suggester(compute)
-    suggester._device = device
     turns: list[bool] = []
     turn, ask = Connection.turn, Connection.ask
 
@@ -498,6 +480,16 @@ async def test_a_turn_is_shared_where_a_gpu_computes_and_no_seed_forbids_it(
 
     monkeypatch.setattr(Connection, "turn", noted)
     monkeypatch.setattr(Connection, "ask", lost_once)
-    await job.ask(suggester)
-    # Once it was lost in company it is asked alone: whoever kills a worker is found out.
-    assert turns == [shares, False]
+    for is_seeded, device, shares in [
+        (False, "gpu:0 A Card", True),
+        (True, "gpu:0 A Card", False),
+        (False, "cpu", False),
+        (False, None, False),
+    ]:
+        job = await new_job(store, f"{is_seeded}-{device}".replace(" ", "-"), is_seeded=is_seeded)
+        suggester = job.suggester(compute)
+        suggester._device = device
+        turns.clear()
+        await job.ask(suggester)
+        # Once it was lost in company it is asked alone: whoever kills a worker is found out.
+        assert turns == [shares, False]
