@@ -159,7 +159,7 @@ class Likelihoods:
         device.multiply(w.transpose(0, 2, 1), w, p)
         alpha, sums = xp.empty((count, n)), xp.empty((count, _SUMS + 3 * d))
         threads, across = of["COLUMNS"], _tiles(n, of["COLUMNS"])
-        device.launch("sum_each", (1, count), threads, p, w, y, table, alpha, sums, n, d)
+        device.launch("sum_each", (1, count), _threads(n), p, w, y, table, alpha, sums, n, d)
         blocks = across * _tiles(n, of["STRIP"]), count
         device.launch(
             "weigh_each",
@@ -217,13 +217,15 @@ class Predictors:
         count, n, d = points.shape
         self._table = xp.asarray(models)
         self._u, self._w, self._faults = _inverse_factors(backend, xp.asarray(points), self._table)
-        self._turned: F64 | None = None
+        # Both are read column by column, by neighbours.
+        self._turned = xp.ascontiguousarray(self._w.transpose(0, 2, 1))
         self._told = xp.empty((count, n + 1))
         backend.device.launch(
             "explain_each",
             (1, count),
-            constants()["COLUMNS"],
+            _threads(n),
             self._w,
+            self._turned,
             xp.asarray(y),
             self._table,
             self._told,
@@ -268,13 +270,11 @@ class Predictors:
         """
         xp, device = self._backend.xp, self._backend.device
         (count, climbers, d), n = starts.shape, self._u.shape[2]
-        if self._turned is None:
-            self._turned = xp.ascontiguousarray(self._w.transpose(0, 2, 1))
         points = xp.array(starts)
         device.launch(
             "climb_each",
             (climbers, count),
-            constants()["LANES"],
+            _threads(n),
             points,
             self._u,
             self._w,
@@ -339,6 +339,11 @@ def _correlate(
         CONSTANT,
         int(is_square),
     )
+
+
+def _threads(n: int) -> int:
+    """Give how many threads share what there is to do for each of n observations: whole warps, at most eight."""
+    return 32 * min(max(_tiles(n, 32), 4), 8)
 
 
 def _tiles(count: int, size: int) -> int:
