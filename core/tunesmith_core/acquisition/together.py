@@ -142,7 +142,7 @@ class Searches:
     def _looked_around(self, found: list[tuple[F64, F64]]) -> list[tuple[F64, F64]]:
         """Move one discrete coordinate of the best points, and climb from the best of that."""
         around = [
-            np.concatenate([lattice.neighbours(point, rng) for point in points[:3]])
+            lattice.neighbours_of_snapped(points[:3], rng)
             for lattice, rng, (points, _) in zip(self._lattices, self._rngs, found, strict=True)
         ]
         if not any(len(each) for each in around):

@@ -88,7 +88,7 @@ def from_unit(space: SearchSpace, points: F64) -> list[dict[str, ParameterValue]
 def from_unit_each(
     spaces: Sequence[SearchSpace], points: Sequence[F64]
 ) -> list[dict[str, ParameterValue]]:
-    """Decode one point (d,) of each of several spaces, as `from_unit` does, but many in little more than the time of one.
+    """Decode one point (d,) of each of several spaces, as `from_unit` does each, but all at once.
 
     Cost: the continuous parameters of one scaling are decoded all at once.
     """
@@ -98,11 +98,17 @@ def from_unit_each(
     real: dict[Scaling, list[tuple[int, Continuous, float]]] = {}
     for place, (space, point) in enumerate(zip(spaces, points, strict=True)):
         for parameter, u in zip(space.parameters, point.tolist(), strict=True):
-            if isinstance(parameter, Continuous):
-                real.setdefault(parameter.scaling, []).append((place, parameter, u))
-            else:
-                (value,) = decode(parameter, np.array([u]))
-                configurations[place][parameter.name] = value
+            match parameter:
+                case Continuous(scaling=scaling):
+                    real.setdefault(scaling, []).append((place, parameter, u))
+                case Categorical(values=texts):
+                    index = int(min(max(u * len(texts), 0), len(texts) - 1))
+                    configurations[place][parameter.name] = texts[index]
+                case Integer():
+                    (value,) = decode(parameter, np.array([u]))
+                    configurations[place][parameter.name] = value
+                case _:
+                    assert_never(parameter)
     for scaling, found in real.items():
         u = np.array([each for _, _, each in found])
         lo, hi = (
