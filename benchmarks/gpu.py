@@ -1,4 +1,4 @@
-"""How fast the model is on this machine's GPU: each part beside its floor, fits, asks, memory.
+"""How fast the model is on this machine's GPU: each part beside its floor, fits, asks, memory, many small ones at once.
 
 One command, no network, at most eight minutes, with nothing needed but what `pip install 'tunesmith[gpu]'` brings:
 
