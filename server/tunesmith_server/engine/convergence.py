@@ -117,13 +117,16 @@ class Convergence:
         loop = asyncio.get_running_loop()
         async with connection.turn():
             began = loop.time()
-            assessment = await connection.assess(
-                spaces={each.name: each.space for each in self._spec.definitions},
-                maximise=self._spec.goal.maximise,
-                ends=news.ends,
-                remaining=self._spec.max_training_jobs - state.job.launched,
-            )
-            self._took_s = loop.time() - began
+            try:
+                assessment = await connection.assess(
+                    spaces={each.name: each.space for each in self._spec.definitions},
+                    maximise=self._spec.goal.maximise,
+                    ends=news.ends,
+                    remaining=self._spec.max_training_jobs - state.job.launched,
+                )
+            finally:
+                # Also when the worker died of it: else it would be looked for at once, and again.
+                self._took_s = loop.time() - began
         found = state.job.counters.objective_succeeded
         self._next = found + max(1, found // _GROWTH)
         return assessment.has_converged

@@ -32,15 +32,21 @@ class DatabaseLock:
         self._file: int | None = os.open(
             f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
         )
+        try:
+            self._take(path)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self, path: Path) -> None:
         patience = time.monotonic() + _WRITER_ENDS_S
         while not self._is_taken():
-            pid = os.pread(self._file, 32, 0).decode("ascii", errors="replace").strip()
+            pid = os.pread(self.fileno(), 32, 0).decode("ascii", errors="replace").strip()
             if time.monotonic() >= patience or not pid.isdigit() or _is_alive(int(pid)):
-                self.release()
                 raise StoreInUse(path, int(pid) if pid.isdigit() else None)
             time.sleep(_LOOK_AGAIN_S)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.ftruncate(self.fileno(), 0)
+        os.pwrite(self.fileno(), f"{os.getpid()}\n".encode("ascii"), 0)
 
     def _is_taken(self) -> bool:
         """Try to take the lock."""
@@ -70,8 +76,18 @@ class DatabaseLock:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True  # somebody else's
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether a process has ended, and nobody has taken note; False where that isn't told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # Its name, in parentheses, may hold anything.
+    return stat.rpartition(b")")[2].split()[:1] == [b"Z"]

@@ -83,9 +83,10 @@ class SqliteStore:
             resources.callback(lock.release)
             # Open until others are: the last one to close writes the log back, which takes time.
             with await asyncio.to_thread(_migrated, path):
-                writer = await Writer.start(
-                    path, lock_fd=lock.fileno(), max_queued=max_queued, group_limit=group_limit
-                )
+                with _opening(path):
+                    writer = await Writer.start(
+                        path, lock_fd=lock.fileno(), max_queued=max_queued, group_limit=group_limit
+                    )
                 resources.push_async_callback(writer.close)
                 reading_ = await asyncio.to_thread(_open_readers, path, readers)
             for database in reading_:

@@ -11,12 +11,14 @@ for it than it writes, and the event loop waits for the thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self, cast
 
@@ -44,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 #: A full queue is written in about this time on an ordinary disk.
 RETRY_AFTER: Final = timedelta(seconds=1)
+
+#: The longest answer, far more than a group's; read as a length, four letters of a text are more.
+_ANSWER_BYTES: Final = 2**29
 
 #: Runs the process; ``-P`` keeps the server's working directory from being a place of modules.
 _COMMAND: Final = (sys.executable, "-P", "-m", "tunesmith_server.store.writer_process")
@@ -109,9 +114,16 @@ class Writer:
 
         Raises:
             StoreOpenError: It can't open the database for writing.
+            OSError: It can't be started.
         """
         process = await _Process.start(path, lock_fd=lock_fd)
-        if (trouble := await process.first_words()) != "":
+        try:
+            trouble = await process.first_words()
+        except asyncio.CancelledError:
+            process.kill()  # it has the lock
+            await process.ended()
+            raise
+        if trouble != "" or process.has_ended:
             await process.ended()
             raise StoreOpenError(path, str(trouble or "the process that writes ended at once."))
         return cls(process, max_queued=max_queued, group_limit=group_limit)
@@ -170,21 +182,49 @@ class Writer:
 
     def _write_group(self) -> None:
         self._is_gathering = False
-        if self._queue:
-            count = min(len(self._queue), self._group_limit)
-            self._under_way = [self._queue.popleft() for _ in range(count)]
-            self._process.tell([tuple(queued.write) for queued in self._under_way])
+        if message := self._next_group():
+            self._process.tell(message)
         elif self._is_closing:
-            self._process.tell(CLOSE)
+            self._process.tell(frame(CLOSE))
+
+    def _next_group(self) -> bytes:
+        """Take what is to be written together out of the queue, and frame it; empty: it is nothing.
+
+        A write that can't be framed is refused alone; writes that are too much together are parted.
+        """
+        limit = self._group_limit
+        while self._queue:
+            group = list(islice(self._queue, limit))
+            try:
+                message = frame([tuple(queued.write) for queued in group])
+            except (ValueError, OverflowError, MemoryError) as error:
+                limit = len(group) // 2
+                if limit == 0:
+                    self._queue.popleft().answer(Outcome("bug", f"{type(error).__name__}: {error}"))
+                    limit = self._group_limit
+                continue
+            for _ in group:
+                self._queue.popleft()
+            self._under_way = group
+            return message
+        return b""
 
     def _answered(self, message: object) -> None:
-        """Take in what came of the group that was under way, or that the database is closed."""
-        group, self._under_way = self._under_way, ()
-        if not group:
+        """Take in what came of the group that was under way, or that the database is closed.
+
+        Raises:
+            ValueError: It answers something else; nobody has been told anything.
+            TypeError: As ValueError.
+        """
+        if not self._under_way:
+            if not self._is_closing:
+                raise ValueError("it answers what it was not asked")
             self._process.close()
             return
         outcomes = [Outcome(*outcome) for outcome in message]  # type: ignore[attr-defined]  # frames of the other end, which is this release too
-        for queued, outcome in zip(group, outcomes, strict=True):
+        answers = list(zip(self._under_way, outcomes, strict=True))
+        self._under_way = ()
+        for queued, outcome in answers:
             queued.answer(outcome)
         self._gather()
 
@@ -245,10 +285,20 @@ class _Process(asyncio.SubprocessProtocol):
         """Tell whether it has ended, or is ending."""
         return self._input.is_closing()
 
-    def tell(self, message: object) -> None:
-        """Say something; a process that is gone hears nothing."""
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, and ``on_end`` has been called."""
+        return self._end.done()
+
+    def tell(self, message: bytes) -> None:
+        """Say something, a frame; a process that is gone hears nothing."""
         if not self.is_gone:
-            self._input.write(frame(message))
+            self._input.write(message)
+
+    def kill(self) -> None:
+        """End it, whatever it is at."""
+        with contextlib.suppress(ProcessLookupError):
+            self._transport.kill()
 
     def close(self) -> None:
         """Take note that it has nothing to say any more."""
@@ -267,15 +317,33 @@ class _Process(asyncio.SubprocessProtocol):
         await asyncio.shield(self._end)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - it has one pipe that is read
-        """Take in what it says, as it comes."""
+        """Take in what it says, as it comes; one that talks nonsense is not to write on."""
         self._said += data
-        while len(self._said) >= HEADER_BYTES:
-            end = HEADER_BYTES + body_length(self._said[:HEADER_BYTES])
-            if len(self._said) < end:
-                return
-            body = bytes(self._said[HEADER_BYTES:end])
-            del self._said[:end]
-            self.on_answer(message_of(body))
+        try:
+            while (body := self._next_body()) is not None:
+                self.on_answer(message_of(body))
+        except Exception:
+            logger.exception("the process that writes talks nonsense; it is killed")
+            self._said.clear()
+            self.kill()
+
+    def _next_body(self) -> bytes | None:
+        """Take a frame's body out of what it has said; None: there is no whole one yet.
+
+        Raises:
+            ValueError: It would be too long; so would be any text that got in between.
+        """
+        if len(self._said) < HEADER_BYTES:
+            return None
+        length = body_length(self._said[:HEADER_BYTES])
+        if length > _ANSWER_BYTES:
+            raise ValueError(f"an answer of {length} bytes")
+        end = HEADER_BYTES + length
+        if len(self._said) < end:
+            return None
+        body = bytes(self._said[HEADER_BYTES:end])
+        del self._said[:end]
+        return body
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Let go of the other pipe too, when it has closed one."""

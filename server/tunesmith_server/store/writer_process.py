@@ -31,15 +31,25 @@ from tunesmith_server.store.writes import (
 
 _OUTPUT_FD: Final = 1
 _ERRORS_FD: Final = 2
+_SERVERS_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(path: Path) -> None:
     """Serve until standard input ends, or until told to close."""
-    # Ctrl-C reaches the server, which closes the store in good order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(_OUTPUT_FD), "wb")
-    os.dup2(_ERRORS_FD, _OUTPUT_FD)
-    requests = os.fdopen(0, "rb", closefd=False)
+    # What ends the server may reach all its processes at once, as when systemd stops a service. The
+    # server closes the store in good order; if it doesn't, standard input ends.
+    for number in _SERVERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    # What anything prints goes where errors go, not among the answers.
+    with (
+        os.fdopen(os.dup(_OUTPUT_FD), "wb") as answers,
+        os.fdopen(0, "rb", closefd=False) as requests,
+    ):
+        os.dup2(_ERRORS_FD, _OUTPUT_FD)
+        _serve(path, requests, answers)
+
+
+def _serve(path: Path, requests: BinaryIO, answers: BinaryIO) -> None:
     try:
         connection = connect_writer(path)
         make_durable(connection, path)

@@ -99,7 +99,12 @@ class Outcome(NamedTuple):
 
 
 def frame(message: Any) -> bytes:
-    """Write a message of plain values, lists, tuples and dicts as a frame."""
+    """Write a message of plain values, lists, tuples and dicts as a frame.
+
+    Raises:
+        ValueError: There is something else in it.
+        OverflowError: It is longer than a frame may be, 4 GiB.
+    """
     body = marshal.dumps(message)
     return len(body).to_bytes(HEADER_BYTES, "little") + body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ class FakeWorker:
 
     async def assess(self, **question: Any) -> Assessment:
         if self.is_lost:
+            await asyncio.sleep(0.01)
             raise WorkerLost("it died")
         self.questions.append(question)
         return Assessment(number=1, has_converged=self.has_converged)
@@ -160,9 +162,20 @@ async def test_what_is_only_reported_is_looked_for_of_one_tuning_job_at_a_time()
 
 async def test_a_lost_worker_is_asked_again_later() -> None:
     worker = FakeWorker(is_lost=True)
-    convergence = watched(worker)
+    convergence = watched(worker, completes=True)
+    assert convergence.begins(state(succeeded=10, completes=True))
+    assert not await convergence.is_found(state(succeeded=10, completes=True))
+    worker.is_lost, worker.has_converged = False, True
+    assert convergence.begins(state(succeeded=11, completes=True))
+    assert await convergence.is_found(state(succeeded=11, completes=True))
+
+
+async def test_time_that_a_lost_worker_took_is_rested_for_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spent: list[float] = []
+    monkeypatch.setattr(Leisure, "spent", lambda _, seconds: spent.append(seconds))
+    convergence = watched(FakeWorker(is_lost=True))
     assert convergence.begins(state(succeeded=10))
     assert not await convergence.is_found(state(succeeded=10))
-    worker.is_lost, worker.has_converged = False, True
-    assert convergence.begins(state(succeeded=11))
-    assert await convergence.is_found(state(succeeded=11))
+    assert spent[0] > 0

@@ -6,11 +6,13 @@ import asyncio
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvloop
@@ -18,12 +20,20 @@ import uvloop
 from tests.server.store import samples
 from tests.server.store.samples import NOW, changed, existing, new_job
 from tunesmith_server.domain.effects import SaveTrial
-from tunesmith_server.domain.errors import Conflict, Overloaded, StoreUnavailable
-from tunesmith_server.store import reading
+from tunesmith_server.domain.errors import (
+    Conflict,
+    Overloaded,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from tunesmith_server.store import reading, writer
 from tunesmith_server.store.database import Database
+from tunesmith_server.store.lock import _is_alive
 from tunesmith_server.store.open_errors import StoreInUse, StoreOpenError
 from tunesmith_server.store.sqlite import SqliteStore
 from tunesmith_server.store.store import StoredJob
+from tunesmith_server.store.writer import _Process
+from tunesmith_server.store.writes import frame
 
 _SERVER = Path(__file__).with_name("opening_process.py")
 
@@ -117,6 +127,42 @@ async def test_one_change_of_many_in_a_group_is_refused_alone(sqlite_store: Sqli
     assert await sqlite_store.find_request("key") == "commit/good"
 
 
+async def test_a_write_that_cannot_be_handed_over_is_refused_alone(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "db")
+    async with asyncio.timeout(10):
+        tasks = await queued(
+            *(store.create_job(new_job(f"before-{n}")) for n in range(3)),
+            store.delete_tags(cast("str", object()), []),
+            store.delete_tags("arn:nobody", []),
+        )
+        *before, strange, refused = await asyncio.gather(*tasks, return_exceptions=True)
+        after = await store.create_job(new_job("after"))
+        await store.close()
+    assert isinstance(strange, RuntimeError)
+    assert "ValueError: unmarshallable object" in str(strange)
+    assert isinstance(refused, ResourceNotFound)
+    assert all(isinstance(job, StoredJob) for job in (*before, after))
+
+
+async def test_writes_that_are_too_much_for_a_frame_are_parted(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def framed(message: list[object]) -> bytes:
+        if len(message) > 2:
+            raise OverflowError("int too big to convert")
+        sizes.append(len(message))
+        return frame(message)
+
+    monkeypatch.setattr(writer, "frame", framed)
+    jobs = [sqlite_store.create_job(new_job(f"j-{n}")) for n in range(7)]
+    created = await asyncio.gather(*jobs)
+    monkeypatch.undo()
+    assert sum(sizes) == 7
+    assert await sqlite_store.open_jobs() == tuple(created)
+
+
 async def test_a_full_queue_sends_callers_away(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "db", max_queued=2)
     async with busy(store):
@@ -191,6 +237,29 @@ async def test_when_the_writers_process_is_gone_nothing_is_promised_any_more(
     await store.close()
 
 
+@pytest.mark.parametrize(
+    "said", [b"text", frame([]), frame([("", None), ("", None)]), frame(0), b"\1\0\0\0?"]
+)
+async def test_a_writer_that_talks_nonsense_is_ended(
+    sqlite_store: SqliteStore, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    os.kill(sqlite_store._writer.pid, signal.SIGSTOP)
+    under = asyncio.create_task(sqlite_store.create_job(new_job("under way")))
+    await under_way(sqlite_store)
+    sqlite_store._writer._process.pipe_data_received(1, said)
+    async with asyncio.timeout(10):
+        await sqlite_store.lost.wait()
+        with pytest.raises(StoreUnavailable, match="not known"):
+            await under
+    assert "talks nonsense" in caplog.text
+
+
+async def test_a_writer_that_answers_unasked_is_ended(sqlite_store: SqliteStore) -> None:
+    sqlite_store._writer._process.pipe_data_received(1, frame(""))
+    async with asyncio.timeout(10):
+        await sqlite_store.lost.wait()
+
+
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_is_seen_at_once_that_the_writers_process_is_gone(
     tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
@@ -204,6 +273,58 @@ def test_it_is_seen_at_once_that_the_writers_process_is_gone(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(lose())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_what_ends_the_server_does_not_end_its_writer(
+    sqlite_store: SqliteStore, number: int
+) -> None:
+    os.kill(sqlite_store._writer.pid, number)
+    await sqlite_store.create_job(new_job("after"))
+    assert not sqlite_store.lost.is_set()
+
+
+async def test_a_writer_that_ends_as_soon_as_it_is_there_is_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_words = _Process.first_words
+
+    async def end_after(process: _Process) -> object:
+        words = await first_words(process)
+        process.kill()
+        await process.ended()
+        return words
+
+    monkeypatch.setattr(_Process, "first_words", end_after)
+    with pytest.raises(StoreOpenError, match="ended at once"):
+        await SqliteStore.open(tmp_path / "db")
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_writer_and_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_words, is_starting = _Process.first_words, asyncio.Event()
+
+    async def noted(process: _Process) -> object:
+        is_starting.set()
+        return await first_words(process)
+
+    monkeypatch.setattr(_Process, "first_words", noted)
+    opening = asyncio.create_task(SqliteStore.open(tmp_path / "db"))
+    await is_starting.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    store = await SqliteStore.open(tmp_path / "db")
+    await store.close()
+
+
+async def test_a_writer_that_cannot_be_started_is_an_error_of_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_COMMAND", (str(tmp_path / "no-such-program"),))
+    with pytest.raises(StoreOpenError, match="no-such-program"):
+        await SqliteStore.open(tmp_path / "db")
 
 
 async def test_a_store_that_was_closed_is_not_lost(tmp_path: Path) -> None:
@@ -229,6 +350,27 @@ async def test_the_lock_is_kept_until_a_killed_servers_writer_has_ended(tmp_path
     assert not opening.done()
     os.kill(writer_pid, signal.SIGCONT)
     store = await opening
+    await store.close()
+
+
+def test_a_server_whose_end_nobody_has_taken_note_of_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not _is_alive(process.pid)
+    assert _is_alive(os.getpid())
+
+
+async def test_a_lock_that_says_nothing_sensible_is_somebodys(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    for said in (b"", b"x\n", b"-1\n", b"\xff"):
+        os.ftruncate(held, 0)
+        os.pwrite(held, said, 0)
+        with pytest.raises(StoreInUse, match="another server has it open"):
+            await SqliteStore.open(path)
+    os.close(held)
+    store = await SqliteStore.open(path)
     await store.close()
 
 
@@ -258,6 +400,15 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
         changed(stored, SaveTrial(trial=samples.new_trial("digits-002", 2), is_new=True))
     )
     await store.close()
+
+
+async def test_a_writer_that_is_told_to_end_has_nothing_to_complain_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    store = await SqliteStore.open(tmp_path / "db")
+    await store.close()
+    assert capfd.readouterr().err == ""
 
 
 async def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
