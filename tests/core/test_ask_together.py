@@ -131,8 +131,8 @@ def test_each_suggests_what_it_suggests_alone(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@pytest.mark.timeout(600)
+@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.integers(6, 60), st.integers(0, 4)), min_size=2, max_size=9
