@@ -1,4 +1,4 @@
-"""How fast the model is on this machine's GPU: each part beside its floor, fits, asks, memory.
+"""How fast the model is on this machine's GPU: each part beside its floor, fits, asks, memory, many small ones at once.
 
 One command, no network, at most eight minutes, with nothing needed but what `pip install 'tunesmith[gpu]'` brings:
 
@@ -26,6 +26,7 @@ import numpy as np
 from benchmarks.card.botorch_peer import give_back, peer
 from benchmarks.card.card import DATA_SHEET, Card, Speed, Watch, open_card, speed_of
 from benchmarks.card.parts import likelihood_floor_s, likelihood_of, observations, parts
+from benchmarks.card.together import SAME, asked
 from benchmarks.shared.report import save
 from tunesmith_core import warmup
 from tunesmith_core.devices import CROSSOVER, OneBackend
@@ -48,7 +49,12 @@ MIDDLE_S, LARGE_S = 0.05, 1.0
 MEMORY_GIB = 4
 AGREEMENT = 1e-8
 TIMES_FASTER = 3.0
-"""The bars."""
+TOGETHER = 10.0
+"""The bars; the last: so much less than the CPU, one after the other, do many small models take at once."""
+
+SAME_SHARE = 0.95
+HOST_S = 0.4e-3
+"""Of the orchestration, for each ask of many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,9 @@ class Sizes:
         crossing: Numbers of observations at which both devices are measured.
         agreeing: Observations with which results are compared.
         repeated: Observations with which suggestions are computed twice.
+        jobs: Searches that are asked at once.
+        small: Observations of each of them.
+        small_d: Their dimensions.
         product: See `card.speed_of`.
         copied: The same.
     """
@@ -72,6 +81,9 @@ class Sizes:
     crossing: tuple[int, ...] = (50, 100, 150, 200, 300, 500, 1000)
     agreeing: int = 1000
     repeated: int = 150
+    jobs: int = 64
+    small: int = 200
+    small_d: int = 10
     product: int = 8192
     copied: int = 2**27
 
@@ -128,6 +140,7 @@ def run(card: Card, sizes: Sizes, *, until: float) -> Findings:
     sections: list[Callable[[Card, Speed, Watch, Sizes, Findings], None]] = [
         measure_likelihood,
         measure_asks,
+        measure_together,
         measure_crossover,
         measure_agreement,
         measure_parts,
@@ -190,6 +203,41 @@ def measure_asks(card: Card, speed: Speed, watch: Watch, sizes: Sizes, findings:
         f"{used / GIB:.2f} GiB",
         f"< {MEMORY_GIB} GiB",
         is_met=used < MEMORY_GIB * GIB,
+    )
+
+
+def measure_together(
+    card: Card, speed: Speed, watch: Watch, sizes: Sizes, findings: Findings
+) -> None:
+    """Measure one ask each of many searches at once, beside the CPU's one after the other."""
+    del speed
+    jobs, n = sizes.jobs, sizes.small
+    found = asked(card, watch, jobs=jobs, n=n, d=sizes.small_d)
+    for kind, took in found.together_s.items():
+        alone = found.alone_s[kind]
+        bar = jobs * alone / TOGETHER
+        print(
+            f"{jobs} asks, n = {n}, {kind}: {1e3 * took:.1f} ms together on the card, "
+            f"{1e3 * alone:.2f} ms each on the CPU, {jobs * alone / took:.1f} times"
+        )
+        findings.bar(
+            f"{jobs} jobs, n = {n}, d = {sizes.small_d}, one ask each, {kind}",
+            f"{1e3 * took:.1f} ms",
+            f"< {1e3 * bar:.1f} ms, {jobs} times the CPU's {1e3 * alone:.2f} ms by {TOGETHER:g}",
+            is_met=took < bar,
+        )
+    findings.content["asks together"] = [found.together_s, found.alone_s, found.host_s]
+    findings.bar(
+        f"the orchestration's part of {jobs} asks, no fit due",
+        f"{1e3 * found.host_s:.1f} ms, {1e3 * found.host_s / jobs:.2f} ms each",
+        f"< {1e3 * HOST_S:g} ms each",
+        is_met=found.host_s < HOST_S * jobs,
+    )
+    findings.bar(
+        f"suggestions of {jobs} at once beside one after the other, within {SAME:g} of a range",
+        f"{100 * found.same:.0f} %",
+        f"at least {100 * SAME_SHARE:.0f} %",
+        is_met=found.same >= SAME_SHARE,
     )
 
 

@@ -82,15 +82,26 @@ class Watch:
     most: int = 20
     taken: dict[str, list[float]] = field(default_factory=dict)
 
-    def median_s(self, name: str, call: Callable[[], object]) -> float:
-        """Call it some times, and give the median; all times are kept under the name."""
+    def median_s(
+        self,
+        name: str,
+        call: Callable[[], object],
+        *,
+        before: Callable[[], object] = lambda: None,
+    ) -> float:
+        """Call it some times, and give the median; all times are kept under the name.
+
+        What comes before each call is not timed.
+        """
         for _ in range(WARM_UPS):
+            before()
             call()
         self.synchronise()
         seconds: list[float] = []
         while len(seconds) < self.most and (
             len(seconds) < self.least or sum(seconds) < self.longest_s
         ):
+            before()
             began = time.perf_counter()
             call()
             self.synchronise()

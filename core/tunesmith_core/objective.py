@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunesmith_core.space.scaling import F64
 
+_HALF = 0.5
 _GOOD_TAIL = 10.0
 """Percentile that, with the median, says how wide the good half is."""
 
@@ -62,6 +63,53 @@ def warped(values: F64) -> F64:
     warped_values -= warped_values.mean()
     warped_values /= warped_values.std()
     return warped_values
+
+
+def warped_each(values: F64, there: NDArray[np.bool_]) -> F64:
+    """Warp the values of several searches at once, as `warped` does each, to rounding.
+
+    Args:
+        values: (s, n) minimised values, NaN for failures.
+        there: (s, n) which of them there are.
+
+    Returns:
+        (s, n) finite numbers, 0 where there is none.
+
+    Cost: n ln n for each.
+    """
+    failed = there & np.isnan(values)
+    known = there & ~failed
+    least = np.where(known, values, np.inf).min(axis=1, initial=np.inf)
+    most = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
+    tells = (least < most)[:, None]  # not all are equal, and there are some
+    told = known & tells
+    plain = np.where(told, values, 0.0)
+    scale = np.where(tells, np.abs(plain).max(axis=1, keepdims=True, initial=0.0), 1.0)
+    plain /= scale
+    rising, last = np.sort(np.where(told, plain, np.inf), axis=1), told.sum(axis=1) - 1
+
+    def nth(place: NDArray[np.intp]) -> F64:
+        """Give the number at a place among those told, 0 where none is told: (s, 1)."""
+        found: F64 = np.where(tells, rising[np.arange(len(rising)), place][:, None], 0.0)
+        return found
+
+    widest = np.where(tells, nth(last) - nth(0 * last), 1.0)
+    middle = (nth(last // 2) + nth(last - last // 2)) / 2.0
+    place = last * (_GOOD_TAIL / 100.0)
+    below = np.floor(place).astype(np.intp)
+    low, high = ((nth(at) - middle) / widest for at in (below, np.minimum(below + 1, last)))
+    part = (place - below)[:, None]
+    tail = np.where(part < _HALF, low + (high - low) * part, high - (high - low) * (1.0 - part))
+    y = (plain - middle) / widest / np.maximum(-tail, 1e-12)
+    y = np.where(y > 0, np.log1p(np.maximum(y, 0.0)), y)
+    worst = np.where(told, y, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    y = np.where(there & tells, np.where(failed, worst, y), 0.0)
+    total = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    y = np.where(there, y - y.sum(axis=1, keepdims=True) / total, 0.0)
+    deviation = np.sqrt((y * y).sum(axis=1, keepdims=True) / total)
+    equal = np.where(failed & known.any(axis=1, keepdims=True), 1.0, 0.0)
+    scaled: F64 = np.where(tells, y / np.where(deviation > 0, deviation, 1.0), equal)
+    return scaled
 
 
 def slope_of(values: F64, y: F64) -> float:

@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
+from tunesmith_core.acquisition.lattice import Lattice
 from tunesmith_core.acquisition.maximise import Search, SearchSettings
 from tunesmith_core.designs.quasi_random import QuasiRandomDesign
 from tunesmith_core.devices import Devices
 from tunesmith_core.errors import SpaceExhausted
+from tunesmith_core.gp.backends import Backend
 from tunesmith_core.model import Model, View
 from tunesmith_core.objective import Goal, minimised, slope_of
 from tunesmith_core.randomness import Stream, keyed_generator
 from tunesmith_core.space.encoding import from_unit, to_unit
 from tunesmith_core.space.ranges import Configuration, ParameterValue, SearchSpace
 from tunesmith_core.space.scaling import F64
-from tunesmith_core.surrogate import FitSettings
+from tunesmith_core.surrogate import FitSettings, Surrogate
 from tunesmith_core.threads import on_one_thread
 from tunesmith_core.transfer import Experience, ModelSpace
 from tunesmith_core.unfinished import Unfinished
@@ -91,6 +93,44 @@ class _Ranking:
     slope: float
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Question:
+    """Hold what the next suggestion of an optimiser is to be computed from, together with others.
+
+    Attributes:
+        optimizer: Whose it is.
+        surrogate: Its model's.
+        backend: Who does the array work, of due fits too.
+        due: Lengths of the history to which fits are due.
+        x: (n, d) observed points.
+        told: (n,) their minimised values, NaN for failures.
+        values: The same, comparable.
+        held: (p, d) pending points.
+        lattice: Which points are configurations.
+        search: How hard to search.
+        rng: Where candidates come from.
+        most: With so many observations and pending points all of them are seen.
+    """
+
+    optimizer: Optimizer
+    surrogate: Surrogate
+    backend: Backend
+    due: list[int]
+    x: F64
+    told: F64
+    values: F64
+    held: F64
+    lattice: Lattice
+    search: SearchSettings
+    rng: np.random.Generator
+    most: int
+
+    @property
+    def count(self) -> int:
+        """Count observed and pending points."""
+        return len(self.x) + len(self.held)
+
+
 class Optimizer:
     """Ask for configurations, tell what came of them.
 
@@ -133,6 +173,9 @@ class Optimizer:
         self._pending: dict[_Row, Configuration] = {}
         self._ended: set[_Row] = set()
         self._known: set[_Row] = set()  # ended or pending
+        # What is computed of them for `together`, kept because it takes longer than to look it up.
+        self._observed: F64 = np.empty((0, space.dimensions))
+        self._points: dict[_Row, F64] = {}
 
     @property
     def pending(self) -> list[Configuration]:
@@ -162,8 +205,7 @@ class Optimizer:
         Cost: for each, what `Surrogate.follow` has to take in, and a search: with w the lesser of n and
         ``window``, w²m + 3wmd flops for m candidates, and the climbs; quasi-random ones d draws.
         """
-        if growth is not None and growth < 1:
-            raise ValueError(f"growth must be at least 1, not {growth}")
+        _check_growth(growth)
         asked: list[Configuration] = []
         for _ in range(count):
             try:
@@ -344,6 +386,82 @@ class Optimizer:
         self._pending[row] = configuration
         self._known.add(row)
 
+    def question(self, growth: int | None = None) -> Question | None:
+        """Say what the next suggestion is to be computed from, for `together`.
+
+        Args:
+            growth: As in `ask`.
+
+        Returns:
+            None where `ask` goes another way than through one model of this search alone.
+
+        Raises:
+            ValueError: ``growth`` is out of range.
+        """
+        _check_growth(growth)
+        starts = self._is_starting or self.is_spreading or not self._has_value
+        if starts or self._model_space.earlier:
+            return None
+        (model,) = self._models()
+        surrogate = model.surrogate
+        due = surrogate.due(len(self._x), growth)
+        backend = surrogate.backend_after(due)
+        if backend is None or not (due or surrogate.is_as_fitted):
+            return None
+        told = np.array(self._values)
+        return Question(
+            optimizer=self,
+            surrogate=surrogate,
+            backend=backend,
+            due=due,
+            x=self._own,
+            told=told,
+            values=self._unfinished.comparable(told),
+            held=self._held,
+            lattice=self._model_space.lattice,
+            search=self._settings.search,
+            rng=keyed_generator(self.seed, len(self._known), Stream.ACQUISITION),
+            most=surrogate.most_seen_on(backend),
+        )
+
+    def take(self, first: Configuration, points: Iterable[F64], computed_on: str) -> Configuration:
+        """Suggest, and hold, the best that is not known.
+
+        Args:
+            first: The best point's configuration.
+            points: All of them (d,), best first.
+            computed_on: What they were computed on.
+
+        Raises:
+            SpaceExhausted: None is left.
+        """
+        is_known = self._row(first) in self._known
+        configuration = self._first_unknown(points) if is_known else first
+        self._computed_on = computed_on
+        self.hold(configuration)
+        return configuration
+
+    @property
+    def _own(self) -> F64:
+        """Give the observed points (n, d)."""
+        fresh = self._x[len(self._observed) :]
+        if fresh:
+            self._observed = np.concatenate([self._observed, fresh])
+        return self._observed
+
+    @property
+    def _held(self) -> F64:
+        """Give the pending points (p, d)."""
+        missing = [row for row in self._pending if row not in self._points]
+        if missing:
+            points = to_unit(self.space, [self._pending[row] for row in missing])
+            self._points = {
+                row: point for row, point in self._points.items() if row in self._pending
+            } | dict(zip(missing, points, strict=True))
+        return np.array([self._points[row] for row in self._pending]).reshape(
+            len(self._pending), self.space.dimensions
+        )
+
     @property
     def _has_value(self) -> bool:
         return bool(np.isfinite(self._values).any() or np.isfinite(self._model_space.values).any())
@@ -416,9 +534,9 @@ class Optimizer:
             points = search.best_first(points[:_FINALISTS])
         return _Ranking(space, points, search, slope)
 
-    def _first_unknown(self, points: F64) -> Configuration:
-        for point in self._model_space.searched(points):
-            (configuration,) = from_unit(self.space, point[None])
+    def _first_unknown(self, points: Iterable[F64]) -> Configuration:
+        for point in points:
+            (configuration,) = from_unit(self.space, self._model_space.searched(point[None]))
             if self._row(configuration) not in self._known:
                 return configuration
         return self._unknown()
@@ -452,3 +570,8 @@ class Optimizer:
                 return configuration
             # What was passed over stays so until something known is taken back.
             self._design_index += 1
+
+
+def _check_growth(growth: int | None) -> None:
+    if growth is not None and growth < 1:
+        raise ValueError(f"growth must be at least 1, not {growth}")

@@ -6,7 +6,7 @@ so it makes no difference whether observations came one at a time or all at once
 may have them fitted less often, and then to the history as it is.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +86,11 @@ class Surrogate:
         warp: Turns values (n,) into what is fitted to.
         earlier: The history begins with so many observations of earlier searches, which are there
             from the start.
+
+    Attributes:
+        layout: What each coordinate is.
+        prior: What is believed of the hyperparameters.
+        warped: Turns values (n,) into what is fitted to.
     """
 
     def __init__(
@@ -97,10 +102,48 @@ class Surrogate:
         warp: Callable[[F64], F64] = warped,
         earlier: int = 0,
     ) -> None:
-        self._layout, self._devices, self._settings = layout, devices, settings
-        self._warp, self._earlier = warp, earlier
-        self._prior = prior_of(layout, settings.prior)
-        self._model = _Model(theta=self._prior.mean)
+        self.layout, self._devices, self._settings = layout, devices, settings
+        self.warped, self._earlier = warp, earlier
+        self.prior = prior_of(layout, settings.prior)
+        self._model = _Model(theta=self.prior.mean)
+
+    @property
+    def theta(self) -> F64:
+        """Give the logarithms of the hyperparameters, as they were fitted last."""
+        return self._model.theta
+
+    @property
+    def noise(self) -> float:
+        """Give the variance of the noise that they have, in units of the signal's."""
+        return unpack(self.layout, self.theta).noise
+
+    @property
+    def is_as_fitted(self) -> bool:
+        """Tell whether the covariance has a factor, as far as is known, without more noise than that."""
+        posterior = self._model.posterior
+        return posterior is None or posterior.noise == self.noise
+
+    @property
+    def evaluations(self) -> int:
+        """Give how many likelihoods a fit may take."""
+        return self._settings.evaluations
+
+    def due(self, n: int, growth: int | None) -> list[int]:
+        """Give the lengths of the history, up to n, to which fits are due; as `follow` does them."""
+        return list(self._due(self._model.fitted, n, growth))
+
+    def backend_after(self, due: Sequence[int]) -> Backend | None:
+        """Give who does the array work once fits to these lengths are done, and of them; None if it changes."""
+        backends = [self._devices.backend(each) for each in due or [self._model.fitted]]
+        return backends[0] if all(each is backends[0] for each in backends) else None
+
+    def most_seen_on(self, backend: Backend) -> int:
+        """Give up to how many observations all of them are fitted to, and searched with."""
+        return min(self._settings.subset_on(backend), self._settings.window_on(backend))
+
+    def adopt(self, theta: F64, fitted: int) -> None:
+        """Take over hyperparameters that were fitted to so many observations."""
+        self._model = _Model(theta=theta, fitted=fitted)
 
     def follow(self, x: F64, values: F64, *, growth: int | None = None) -> Posterior:
         """Take in a history, which begins with the one that was taken in before.
@@ -131,8 +174,8 @@ class Surrogate:
         ):
             posterior = Posterior(
                 backend,
-                self._layout,
-                unpack(self._layout, theta),
+                self.layout,
+                unpack(self.layout, theta),
                 x[:fitted],
                 capacity=self._next(fitted, growth or self._settings.growth) + _SPARE,
             )
@@ -193,19 +236,19 @@ class Surrogate:
         few = rest[np.linspace(0, len(rest) - 1, window - len(near)).astype(np.intp)]
         chosen = np.sort(np.concatenate([near, few]))
         posterior = Posterior(
-            backend, self._layout, hyperparameters, x[chosen], capacity=len(chosen)
+            backend, self.layout, hyperparameters, x[chosen], capacity=len(chosen)
         )
         return posterior.condition(y[chosen], variance=predictor.variance)
 
     def _fit(self, theta: F64, x: F64, values: F64) -> F64:
         """Give the hyperparameters fitted to a history, from ``theta`` on."""
-        y = self._warp(values)
+        y = self.warped(values)
         backend = self._devices.backend(len(x))
         subset = self._settings.subset_on(backend)
         if len(x) > subset:
             chosen = self._subset(y, subset)
             x, y = x[chosen], y[chosen]
-        likelihood = Likelihood(backend, self._layout, self._prior, x, y)
+        likelihood = Likelihood(backend, self.layout, self.prior, x, y)
         return fit(likelihood, [theta], max_evaluations=self._settings.evaluations)
 
     def _subset(self, y: F64, subset: int) -> NDArray[np.intp]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunesmith_core.objective import slope_of, telling, warped
+from tunesmith_core.objective import slope_of, telling, warped, warped_each
 from tunesmith_core.space.scaling import F64
 
 HOSTILE = st.one_of(
@@ -99,3 +99,15 @@ def test_the_worst_of_many_is_among_the_telling_ones() -> None:
     order = np.argsort(y)
     assert set(order[:200].tolist()) < set(chosen.tolist())
     assert np.isnan(y[chosen]).sum() > 20
+
+
+@given(st.lists(st.lists(HOSTILE, min_size=1, max_size=12), min_size=1, max_size=4))
+def test_many_histories_are_warped_as_each_is(histories: list[list[float]]) -> None:
+    most = max(map(len, histories))
+    values, there = np.zeros((len(histories), most)), np.zeros((len(histories), most), dtype=bool)
+    for row, is_there, history in zip(values, there, histories, strict=True):
+        row[: len(history)], is_there[: len(history)] = history, True
+    got = warped_each(values, there)
+    for row, history in zip(got, histories, strict=True):
+        np.testing.assert_allclose(row[: len(history)], warped(np.array(history)), atol=1e-12)
+        assert not row[len(history) :].any()

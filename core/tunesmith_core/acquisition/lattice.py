@@ -1,5 +1,6 @@
 """Snap points to what a configuration can be: whole numbers, one of a few values."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ SMOOTH_LEVELS = 12
 """Integers with more values are moved as if they were continuous, and rounded afterwards."""
 
 _STEPS = np.array([-2, -1, 1, 2])
+_DRAWN = 2
 
 
 class Lattice:
@@ -60,6 +62,11 @@ class Lattice:
             and np.isfinite(self.levels[j])
         ]
 
+    @property
+    def is_continuous(self) -> bool:
+        """Tell whether every point of the unit cube is a configuration."""
+        return bool(np.isinf(self.levels).all())
+
     def snap(self, x: F64) -> F64:
         """Move points (m, d) to the nearest configurations.
 
@@ -84,36 +91,74 @@ class Lattice:
         return x
 
     def neighbours(self, point: F64, rng: np.random.Generator) -> F64:
-        """List what differs from a snapped point (d,) in one discrete coordinate: (m, d).
+        """List what differs from a point (d,) in one discrete coordinate: (m, d), snapped.
 
         All values of a coordinate that has few or whose values have no order; otherwise those
         next to the point's, and two at random.
         """
-        moved: list[F64] = []
-        for j in np.flatnonzero(np.isfinite(self.levels) & (self.levels > 1)):
-            values = self._values_near(int(j), float(point[j]), rng)
-            block = np.repeat(point[None, :], len(values), axis=0)
-            block[:, j] = values
-            moved.append(block)
-        if not moved:
-            return np.empty((0, len(point)))
-        around = self.snap(np.concatenate(moved))
+        columns, (values,) = self._steps_from(point[None, :], rng)
+        around = np.repeat(self.snap(point[None, :]), len(values), axis=0)
+        around[np.arange(len(values)), columns] = values
         different: F64 = around[(around != point).any(axis=1)]
         return different
 
-    def _values_near(self, j: int, coordinate: float, rng: np.random.Generator) -> F64:
-        levels = int(self.levels[j])
-        all_of_them = bool(self.categorical[j]) or levels <= SMOOTH_LEVELS
+    def neighbours_of_snapped(self, points: F64, rng: np.random.Generator) -> F64:
+        """List the same of several points (k, d) that are known to be snapped: (m, d), in their order."""
+        columns, values = self._steps_from(points, rng)
+        differs = values != points[:, columns]
+        which, places = np.nonzero(differs)
+        around: F64 = points[which]
+        around[np.arange(len(which)), columns[places]] = values[differs]
+        return around
+
+    def _steps_from(self, points: F64, rng: np.random.Generator) -> tuple[NDArray[np.intp], F64]:
+        """Give which coordinate is moved (m,), and where to from each of the points (k, m)."""
+        columns, values, moving = self._steps
+        values = np.repeat(values[None, :], len(points), axis=0)
+        drawn = rng.random((len(points), len(moving), _DRAWN))
+        for place, (j, begin) in enumerate(moving):
+            near = self._values_near(j, points[:, j, None], drawn[:, place])
+            values[:, begin : begin + near.shape[1]] = near
+        return columns, values
+
+    @functools.cached_property
+    def _steps(self) -> tuple[NDArray[np.intp], F64, list[tuple[int, int]]]:
+        """List the coordinates and values of all neighbours (m,), snapped, and where those near a point go.
+
+        The last are a coordinate, and the place of the first of its values.
+        """
+        columns: list[int] = []
+        values: list[F64] = []
+        moving: list[tuple[int, int]] = []
+        for j in np.flatnonzero(np.isfinite(self.levels) & (self.levels > 1)).tolist():
+            if self.categorical[j] or self.levels[j] <= SMOOTH_LEVELS:
+                values.append(self._all_values(j))
+            else:
+                moving.append((j, len(columns)))
+                values.append(np.zeros(len(_STEPS) + _DRAWN))
+            columns += [j] * len(values[-1])
+        return np.array(columns, dtype=np.intp), np.concatenate([np.empty(0), *values]), moving
+
+    def _all_values(self, j: int) -> F64:
         for column, lo, hi in self._logarithmic:
-            if column != j:
-                continue
-            here = np.array([coordinate])
-            (whole,) = integer_from_unit(here, lo=lo, hi=hi, scaling=Scaling.LOGARITHMIC)
-            near = np.arange(lo, hi + 1) if all_of_them else np.clip(whole + _STEPS, lo, hi)
-            values = integer_to_unit(
-                near.astype(np.int64), lo=lo, hi=hi, scaling=Scaling.LOGARITHMIC
-            )
-            return values if all_of_them else np.append(values, rng.random(2))
-        if all_of_them:
-            return (np.arange(levels) + 0.5) / levels
-        return np.append(coordinate + _STEPS / levels, rng.random(2))
+            if column == j:
+                every = np.arange(lo, hi + 1, dtype=np.int64)
+                return integer_to_unit(every, lo=lo, hi=hi, scaling=Scaling.LOGARITHMIC)
+        levels = int(self.levels[j])
+        return (np.arange(levels) + 0.5) / levels
+
+    def _values_near(self, j: int, coordinates: F64, drawn: F64) -> F64:
+        """Give the values of a coordinate next to each of some (k, 1), and those drawn (k, r), snapped."""
+        for column, lo, hi in self._logarithmic:
+            if column == j:
+                scaling = Scaling.LOGARITHMIC
+                both = np.concatenate([coordinates, drawn], axis=1)
+                whole = integer_from_unit(both, lo=lo, hi=hi, scaling=scaling)
+                near = np.clip(whole[:, :1] + _STEPS, lo, hi)
+                return integer_to_unit(
+                    np.concatenate([near, whole[:, 1:]], axis=1), lo=lo, hi=hi, scaling=scaling
+                )
+        levels = self.levels[j]
+        near = np.concatenate([coordinates + _STEPS / levels, drawn], axis=1).clip(0.0, 1.0)
+        snapped: F64 = (np.minimum(np.floor(near * levels), levels - 1) + 0.5) / levels
+        return snapped

@@ -12,7 +12,7 @@ from tunesmith_core.acquisition.log_ei import log_ei, log_news
 from tunesmith_core.gp.posterior import Predictor
 from tunesmith_core.space.scaling import F64
 
-_APART = 0.02
+APART = 0.02
 """Starts differ by this much of a range in some coordinate."""
 
 
@@ -149,6 +149,6 @@ def _distinct(pool: F64, count: int) -> F64:
     for point in pool[1 : 16 * count]:
         if len(taken) == count:
             break
-        if np.abs(np.array(taken) - point).max(axis=1).min() > _APART:
+        if np.abs(np.array(taken) - point).max(axis=1).min() > APART:
             taken.append(point)
     return np.array(taken)

@@ -1,13 +1,28 @@
 """Find the hyperparameters that explain the observations best: L-BFGS on the log posterior."""
 
+from typing import Protocol
+
 import numpy as np
 from scipy.optimize import minimize
 
-from tunesmith_core.gp.likelihood import Likelihood
+from tunesmith_core.gp.priors import Prior
 from tunesmith_core.space.scaling import F64
 
 
-def fit(likelihood: Likelihood, starts: list[F64], *, max_evaluations: int) -> F64:
+class Posterior(Protocol):
+    """Say how likely hyperparameters are, as `gp.likelihood.Likelihood` does."""
+
+    @property
+    def prior(self) -> Prior:
+        """Give what is believed beforehand."""
+        ...
+
+    def negative_log_posterior(self, theta: F64, /) -> tuple[float, F64]:
+        """Give -ln p at a vector of hyperparameters (size,), and its gradient."""
+        ...
+
+
+def fit(likelihood: Posterior, starts: list[F64], *, max_evaluations: int) -> F64:
     """Climb from each start, and give the best vector of hyperparameters found (size,).
 
     Cost: at most ``max_evaluations`` likelihoods for each start.

@@ -28,24 +28,27 @@ class GpuBackend:
 
     Args:
         device: Holds the arrays.
+
+    Attributes:
+        device: The same.
     """
 
     climbs_in_step = True
     is_large_scale = True
 
     def __init__(self, device: Device) -> None:
-        self._device = device
+        self.device = device
         self._of = constants()
         self.xp: ModuleType = device.xp
         self.name = device.name
 
     def active(self) -> AbstractContextManager[None]:
         """Make its device this thread's within a ``with`` block."""
-        return self._device.active()
+        return self.device.active()
 
     def free(self) -> None:
         """Give memory that is kept in store back, for other programs."""
-        self._device.free()
+        self.device.free()
 
     def check(self) -> None:
         """Compute something small, to know that all libraries are there and right.
@@ -126,7 +129,7 @@ class GpuBackend:
         log_det = self._factor(k)
         if log_det is None:
             return None
-        blocked.invert_lower(self._device, k)
+        blocked.invert_lower(self.device, k)
         return k, log_det
 
     def precision(self, k: F64) -> tuple[F64, float] | None:
@@ -136,13 +139,13 @@ class GpuBackend:
         """
         factored = self.inverse_factor(k)
         if factored is not None:
-            blocked.gram_of_inverse(self._device, k)
+            blocked.gram_of_inverse(self.device, k)
         return factored
 
     def triangular_product(self, inverse: F64, k: F64) -> F64:
         """Multiply a lower triangular matrix (n, n) with k (n, m). Cost: 1.25n²m flops."""
         product: F64 = self.xp.empty(k.shape)
-        blocked.lower_product(self._device, inverse, k, product)
+        blocked.lower_product(self.device, inverse, k, product)
         return product
 
     def product(self, a: F64, b: F64) -> F64:
@@ -151,7 +154,7 @@ class GpuBackend:
             return self.product(b.T, a)
         right = b[:, None] if b.ndim == 1 else b
         out: F64 = self.xp.empty((a.shape[0], right.shape[1]))
-        self._device.multiply(a, right, out)
+        self.device.multiply(a, right, out)
         return out[:, 0] if b.ndim == 1 else out
 
     def column_squares(self, v: F64) -> F64:
@@ -171,7 +174,7 @@ class GpuBackend:
     def _factor(self, k: F64) -> float | None:
         """Replace a covariance by its factor, and give log det K; None if there is none."""
         xp = self.xp
-        if not self._device.cholesky(k):
+        if not self.device.cholesky(k):
             return None
         pivots = xp.diagonal(k)
         log_det = 2.0 * float(xp.log(pivots).sum())
@@ -179,7 +182,7 @@ class GpuBackend:
         return log_det if abs(log_det) < float("inf") else None
 
     def _launch(self, kernel: str, blocks: tuple[int, int], *arguments: F64 | float) -> None:
-        self._device.launch(kernel, blocks, self._of["COLUMNS"], *arguments)
+        self.device.launch(kernel, blocks, self._of["COLUMNS"], *arguments)
 
 
 def _tiles(count: int, size: int) -> int:

@@ -178,6 +178,45 @@ class CupyDevice:
         self._cusolver.dpotrf(handle, upper, n, place, n, _address(work), size, _address(fault))
         return not int(fault[0])
 
+    def factor_each(self, k: F64) -> F64:
+        """Replace covariances by their factors; see `gpu.device.Device`."""
+        count, n = k.shape[:2]
+        handle = self._cupy.cuda.device.get_cusolver_handle()
+        upper = self._cublas.CUBLAS_FILL_MODE_UPPER  # as in `cholesky`
+        places, faults = self._addresses(k), self._cupy.empty(count, dtype=np.int32)
+        self._cusolver.dpotrfBatched(handle, upper, n, _address(places), n, _address(faults), count)
+        found: F64 = faults
+        return found
+
+    def invert_each(self, factor: F64, out: F64) -> None:
+        """Overwrite ``out`` by inverses of factors; see `gpu.device.Device`."""
+        cublas, (count, n) = self._cublas, factor.shape[:2]
+        out[...] = self._cupy.eye(n)
+        one = np.ones(1)
+        factors, inverses = self._addresses(factor), self._addresses(out)
+        # Column by column L is upper triangular, L^T, and its inverse is that of L, row by row.
+        cublas.dtrsmBatched(
+            self._cupy.cuda.device.get_cublas_handle(),
+            cublas.CUBLAS_SIDE_LEFT,
+            cublas.CUBLAS_FILL_MODE_UPPER,
+            cublas.CUBLAS_OP_N,
+            cublas.CUBLAS_DIAG_NON_UNIT,
+            n,
+            n,
+            one.ctypes.data,
+            _address(factors),
+            n,
+            _address(inverses),
+            n,
+            count,
+        )
+
+    def _addresses(self, matrices: F64) -> Any:
+        """Give the addresses of several matrices, on the GPU."""
+        apart = matrices.strides[0]
+        places = _address(matrices) + apart * np.arange(len(matrices), dtype=np.uint64)
+        return self._cupy.asarray(places)
+
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """Look at an array's memory in another way; see `gpu.device.Device`."""
         view: F64 = self._cupy.lib.stride_tricks.as_strided(

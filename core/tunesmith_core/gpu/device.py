@@ -13,6 +13,8 @@ from typing import Protocol, TypeAlias
 
 from tunesmith_core.space.scaling import F64
 
+SOURCES = ("kernels.cu", "together.cu")
+
 Argument: TypeAlias = F64 | int | float
 """What kernels are given: arrays, ``int`` as C has it, ``double``."""
 
@@ -80,6 +82,31 @@ class Device(Protocol):
         """
         ...
 
+    def factor_each(self, k: F64) -> F64:
+        """Replace each of several covariances by its Cholesky factor, as `cholesky` does one.
+
+        Args:
+            k: (s, n, n), contiguous.
+
+        Returns:
+            (s,) on the device, 0 where one is positive definite, as far as it is noticed; nobody has
+            waited for it.
+
+        Cost: n³/3 flops for each.
+        """
+        ...
+
+    def invert_each(self, factor: F64, out: F64) -> None:
+        """Overwrite ``out`` by the inverses of several lower triangular matrices, zeros above the diagonal.
+
+        Args:
+            factor: (s, n, n), contiguous; what is above the diagonals is not looked at.
+            out: (s, n, n), contiguous.
+
+        Cost: n³ flops for each.
+        """
+        ...
+
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """Look at an array's memory in another way.
 
@@ -97,8 +124,10 @@ class Device(Protocol):
 
 @cache
 def source() -> str:
-    """Give the text of the kernels."""
-    return files("tunesmith_core.gpu").joinpath("kernels.cu").read_text(encoding="utf-8")
+    """Give the text of the kernels: those of one model, and those of many small ones."""
+    folder = files("tunesmith_core.gpu")
+    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in SOURCES]
+    return "\n".join(texts)
 
 
 @cache

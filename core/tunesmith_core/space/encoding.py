@@ -19,6 +19,7 @@ from tunesmith_core.space.ranges import (
     Integer,
     Parameter,
     ParameterValue,
+    Scaling,
     SearchSpace,
 )
 from tunesmith_core.space.scaling import (
@@ -81,6 +82,42 @@ def from_unit(space: SearchSpace, points: F64) -> list[dict[str, ParameterValue]
         values = decode(parameter, points[:, column])
         for configuration, value in zip(configurations, values, strict=True):
             configuration[parameter.name] = value
+    return configurations
+
+
+def from_unit_each(
+    spaces: Sequence[SearchSpace], points: Sequence[F64]
+) -> list[dict[str, ParameterValue]]:
+    """Decode one point (d,) of each of several spaces, as `from_unit` does each, but all at once.
+
+    Cost: the continuous parameters of one scaling are decoded all at once.
+    """
+    configurations: list[dict[str, ParameterValue]] = [
+        dict.fromkeys(space.names, 0.0) for space in spaces
+    ]
+    real: dict[Scaling, list[tuple[int, Continuous, float]]] = {}
+    for place, (space, point) in enumerate(zip(spaces, points, strict=True)):
+        for parameter, u in zip(space.parameters, point.tolist(), strict=True):
+            match parameter:
+                case Continuous(scaling=scaling):
+                    real.setdefault(scaling, []).append((place, parameter, u))
+                case Categorical(values=texts):
+                    index = int(min(max(u * len(texts), 0), len(texts) - 1))
+                    configurations[place][parameter.name] = texts[index]
+                case Integer():
+                    (value,) = decode(parameter, np.array([u]))
+                    configurations[place][parameter.name] = value
+                case _:
+                    assert_never(parameter)
+    for scaling, found in real.items():
+        u = np.array([each for _, _, each in found])
+        lo, hi = (
+            np.array(each, dtype=np.float64)
+            for each in zip(*((p.lo, p.hi) for _, p, _ in found), strict=True)
+        )
+        values = continuous_from_unit(u, lo=lo, hi=hi, scaling=scaling).tolist()
+        for (place, parameter, _), value in zip(found, values, strict=True):
+            configurations[place][parameter.name] = value
     return configurations
 
 

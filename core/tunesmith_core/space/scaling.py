@@ -41,7 +41,7 @@ def continuous_to_unit(x: F64, *, lo: float, hi: float, scaling: Scaling) -> F64
     return np.clip(scaled_distance(x, lo=lo, scaling=scaling) / width, 0, 1)
 
 
-def continuous_from_unit(u: F64, *, lo: float, hi: float, scaling: Scaling) -> F64:
+def continuous_from_unit(u: F64, *, lo: float | F64, hi: float | F64, scaling: Scaling) -> F64:
     """Decode coordinates, clipped to [0, 1], as real values in [lo, hi], both reached exactly."""
     width = scaled_distance(np.array(hi), lo=lo, scaling=scaling)
     x = lo + true_distance(np.clip(u, 0, 1) * width, lo=lo, scaling=scaling)
@@ -80,7 +80,7 @@ def integer_masses(*, lo: int, hi: int, scaling: Scaling) -> F64:
     return masses / np.float64(masses.sum())
 
 
-def scaled_distance(x: F64, *, lo: float, scaling: Scaling) -> F64:
+def scaled_distance(x: F64, *, lo: float | F64, scaling: Scaling) -> F64:
     """Compute s(x) - s(lo), for x of at least `lo`, to a few eps relative to the result."""
     y: F64
     match scaling:
@@ -95,7 +95,7 @@ def scaled_distance(x: F64, *, lo: float, scaling: Scaling) -> F64:
     return y
 
 
-def true_distance(y: F64, *, lo: float, scaling: Scaling) -> F64:
+def true_distance(y: F64, *, lo: float | F64, scaling: Scaling) -> F64:
     """Compute x - lo from y = s(x) - s(lo): the inverse of `scaled_distance`."""
     t: F64
     match scaling:

@@ -29,6 +29,7 @@ from tunesmith_server.engine.compute_messages import (
     decode,
     encode,
 )
+from tunesmith_server.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ _ONE_THREAD: Final = dict.fromkeys(
     "1",
 )
 
+#: So many tuning jobs whose models are small, and on a GPU, have a worker at a time, which answers them together.
+SHARERS: Final = 64
 #: A worker that takes longer to answer, or to be warm, hangs, and is killed.
 PATIENCE_S: Final = 600.0
 #: A worker whose connection was closed has ended before this, or is killed.
@@ -85,7 +88,7 @@ class Connection:
         if process.stdin is None or process.stdout is None:  # both are pipes
             raise AssertionError
         self.lost = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._turns = Turns(SHARERS)
         self._in_line = 0
         self._process = process
         self._input, self._output = process.stdin, process.stdout
@@ -93,6 +96,7 @@ class Connection:
         self._numbers = itertools.count(1)
         # None: it will never come.
         self._answers: dict[int, asyncio.Future[Answer | Assessment | None]] = {}
+        self._limits: dict[int, asyncio.Timeout] = {}
         self._settled = asyncio.Event()  # it is warm, or lost
 
     @property
@@ -116,11 +120,15 @@ class Connection:
         return self._process.pid
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Have the worker for oneself within the block; whoever came first gets it first."""
+    async def turn(self, *, is_shared: bool = False) -> AsyncIterator[None]:
+        """Have the worker for oneself within the block; whoever came first gets it first.
+
+        Args:
+            is_shared: Others who share may have it too, and the worker answers them together.
+        """
         self._in_line += 1
         try:
-            async with self._turn:
+            async with self._turns.turn(is_shared=is_shared):
                 yield
         finally:
             self._in_line -= 1
@@ -146,7 +154,7 @@ class Connection:
     ) -> Answer:
         """Tell the worker what is new, and ask it for configurations of a tuning job.
 
-        It is to be called in one's turn; the worker hurries if others wait for theirs.
+        It is to be called in one's turn; the worker hurries if others wait for theirs, or share it.
 
         Raises:
             WorkerLost: It died meanwhile.
@@ -194,7 +202,7 @@ class Connection:
         self._answers[number] = coming
         answer: Answer | Assessment | None = None
         try:
-            async with self._patience():
+            async with self._patience(number):
                 for message in messages:
                     self.post(message)
                     await self._input.drain()
@@ -223,6 +231,7 @@ class Connection:
             match decode(line):
                 case Answer() | Assessment() as answer:
                     self._settle(answer.number, answer)
+                    self._renew_patience()
                 case Warm(fault=fault):
                     if fault:
                         logger.error("a compute worker can't compile its kernels: %s", fault)
@@ -258,15 +267,31 @@ class Connection:
             waiting.set_result(answer)
 
     @contextlib.asynccontextmanager
-    async def _patience(self) -> AsyncIterator[None]:
-        """Limit the time that the block takes, by the worker's death."""
+    async def _patience(self, number: int | None = None) -> AsyncIterator[None]:
+        """Limit the time that the block takes, by the worker's death.
+
+        Args:
+            number: Of the answer that is waited for, if it is one: while others come, it does not hang.
+        """
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._patience_s) as limit:
+                if number is not None:
+                    self._limits[number] = limit
                 yield
         except TimeoutError:
             logger.warning("a compute worker hung for %g s; it is killed", self._patience_s)
             self._kill()
             raise WorkerLost("it hung") from None
+        finally:
+            if number is not None:
+                self._limits.pop(number, None)
+
+    def _renew_patience(self) -> None:
+        """Take an answer as a sign of life, for all who wait for theirs."""
+        until = asyncio.get_running_loop().time() + self._patience_s
+        for limit in self._limits.values():
+            if not limit.expired():
+                limit.reschedule(until)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

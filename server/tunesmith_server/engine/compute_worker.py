@@ -15,7 +15,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -28,6 +28,7 @@ from tunesmith_core.portfolio import Choice, Portfolio
 from tunesmith_core.space.encoding import parse, render
 from tunesmith_core.space.ranges import Configuration, SearchSpace
 from tunesmith_core.stopping.convergence import Result, has_converged
+from tunesmith_core.together import suggest_together
 from tunesmith_core.transfer import Experience
 from tunesmith_server.domain.history import Abandoned, Told
 from tunesmith_server.domain.suggestion import Suggestion
@@ -40,6 +41,7 @@ from tunesmith_server.engine.compute_messages import (
     Begin,
     Forget,
     Learn,
+    Message,
     Report,
     Warm,
     decode,
@@ -119,9 +121,23 @@ class Searches:
                     case Abandoned():
                         optimizer.abandon(configuration)
 
-    def answer(self, question: Ask | Assess) -> Answer | Assessment:
-        """Answer whatever is asked."""
-        return self.ask(question) if isinstance(question, Ask) else self.assess(question)
+    def hear(self, message: Begin | Learn | Forget) -> None:
+        """Do what needs no answer."""
+        match message:
+            case Begin():
+                self.begin(message)
+            case Learn():
+                self.learn(message)
+            case Forget(job_id=job_id):
+                self.forget(job_id)
+
+    def answers(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+        """Answer asks of different tuning jobs: first those that a GPU answers together, then each of the others."""
+        together = self._together(asks) if len(asks) > 1 else {}
+        yield from together.values()
+        for ask in asks:
+            if ask.number not in together:
+                yield self.ask(ask)
 
     def ask(self, ask: Ask) -> Answer:
         """Give suggestions, or say why there are none."""
@@ -173,23 +189,62 @@ class Searches:
             self._faults.setdefault(job_id, _words(error))
             self._searches.pop(job_id, None)
 
-    def _suggest(self, search: _Search, ask: Ask) -> Answer:
-        pending: dict[str | None, list[Configuration]] = {
-            name: [] for name in search.portfolio.optimizers
-        }
-        for each in ask.pending:
-            configuration = _configuration(search.optimizer_of(each).space, each)
-            pending[each.definition_name].append(configuration)
-        for name, optimizer in search.portfolio.optimizers.items():
-            optimizer.set_pending(pending[name])
+    def _together(self, asks: Sequence[Ask]) -> dict[int, Answer]:
+        """Answer what can be answered in batches, by the ask's number.
+
+        Those with a seed of their own are left out: rounding depends on who else is in a batch.
+        """
+        found: dict[int, list[Configuration]] = {}
+        takers: list[tuple[Ask, _Search]] = []
+        for ask in asks:
+            search = self._searches.get(ask.job_id)
+            if search is None or search.is_seeded or not self._is_ready():
+                continue
+            if len(search.portfolio.optimizers) == 1:
+                with self._noting_faults(ask.job_id):
+                    _hold(search, ask)
+                    takers.append((ask, search))
+        rest = takers
+        try:
+            while len(rest) > 1:
+                suggested = suggest_together(
+                    [_only(search) for _, search in rest],
+                    [_growth_of(ask, search) for ask, search in rest],
+                )
+                for (ask, _), configuration in zip(rest, suggested, strict=True):
+                    if configuration is not None:
+                        found.setdefault(ask.number, []).append(configuration)
+                rest = [
+                    taker
+                    for taker, configuration in zip(rest, suggested, strict=True)
+                    if configuration is not None and len(found[taker[0].number]) < taker[0].count
+                ]
+        except Exception:
+            # Whose fault it is comes out when each is asked alone.
+            logger.exception("%d tuning jobs could not be asked together", len(rest))
+            return {}
+        answers: dict[int, Answer] = {}
+        for ask, search in takers:
+            if ask.number in found:
+                with self._noting_faults(ask.job_id):
+                    answers[ask.number] = self._suggest(search, ask, found[ask.number])
+        return answers
+
+    def _suggest(
+        self, search: _Search, ask: Ask, found: Sequence[Configuration] | None = None
+    ) -> Answer:
+        """Give suggestions: those that were found, and what is still to be asked for."""
+        if found is None:
+            _hold(search, ask)
         quasi_random = not search.is_seeded and not self._is_ready()
-        choices: list[Choice] = []
-        # With a seed of its own its suggestions never depend on how much else there is to do.
-        growth = None
-        if not search.is_seeded:
-            growth = _HURRIED_GROWTH if ask.hurried else _GROWTH
-        with contextlib.suppress(SpaceExhausted):
-            choices += search.portfolio.ask(ask.count, quasi_random=quasi_random, growth=growth)
+        name = next(
+            iter(search.portfolio.optimizers)
+        )  # those found are of a search that has no other
+        choices: list[Choice] = [(name, each) for each in found or ()]
+        growth, count = _growth_of(ask, search), ask.count - len(choices)
+        if count:
+            with contextlib.suppress(SpaceExhausted):
+                choices += search.portfolio.ask(count, quasi_random=quasi_random, growth=growth)
         return Answer(
             number=ask.number,
             suggestions=[
@@ -211,6 +266,60 @@ class Searches:
             logger.info("tuning job %d: suggestions are computed on %s", job_id, device)
         self._on[job_id] = device
         return device
+
+
+def _hold(search: _Search, ask: Ask) -> None:
+    """Have what an ask says is pending be it, and nothing else."""
+    pending: dict[str | None, list[Configuration]] = {
+        name: [] for name in search.portfolio.optimizers
+    }
+    for each in ask.pending:
+        configuration = _configuration(search.optimizer_of(each).space, each)
+        pending[each.definition_name].append(configuration)
+    for name, optimizer in search.portfolio.optimizers.items():
+        optimizer.set_pending(pending[name])
+
+
+def _growth_of(ask: Ask, search: _Search) -> int | None:
+    # With a seed of its own its suggestions never depend on how much else there is to do.
+    if search.is_seeded:
+        return None
+    return _HURRIED_GROWTH if ask.hurried else _GROWTH
+
+
+def _only(search: _Search) -> Optimizer:
+    (optimizer,) = search.portfolio.optimizers.values()
+    return optimizer
+
+
+class _Inbox:
+    """Give messages in their order; of those that have come already also what will be next.
+
+    Bounded by what the server sends: one tuning job's news and ask at a time, or those of the few that
+    share a turn.
+    """
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._next: Message | Report | None = None
+
+    def put(self, line: bytes) -> None:
+        """Take in a line."""
+        self._lines.put(line)
+
+    def take(self) -> Message | Report:
+        """Give the next message; waits for it."""
+        message, self._next = self._next, None
+        return decode(self._lines.get()) if message is None else message
+
+    def take_if(self, is_wanted: Callable[[Message | Report], bool]) -> Message | Report | None:
+        """Give the next message if it has come, and is one that is wanted."""
+        if self._next is None:
+            with contextlib.suppress(queue.Empty):
+                self._next = decode(self._lines.get_nowait())
+        if self._next is None or not is_wanted(self._next):
+            return None
+        return self.take()
 
 
 def main(
@@ -263,30 +372,44 @@ def _serve(reports: BinaryIO, warm_up: Callable[[], None], devices: Devices) -> 
         ready.set()
         report(Warm(fault=fault))
 
-    # Not bounded by itself: the server sends one tuning job's news and ask at a time.
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(lines,), name="reader", daemon=True).start()
+    inbox = _Inbox()
+    threading.Thread(target=_read, args=(inbox,), name="reader", daemon=True).start()
     threading.Thread(target=get_ready, name="warm-up", daemon=True).start()
     searches = Searches(ready.is_set, devices)
     while True:
-        match decode(lines.get()):
-            case Begin() as begin:
-                searches.begin(begin)
-            case Learn() as news:
-                searches.learn(news)
-            case Ask() | Assess() as question:
-                report(searches.answer(question))
-            case Forget(job_id=job_id):
-                searches.forget(job_id)
+        match inbox.take():
+            case Ask() as ask:
+                for answer in searches.answers([ask, *_behind(ask, inbox, searches)]):
+                    report(answer)
+            case Assess() as question:
+                report(searches.assess(question))
+            case Begin() | Learn() | Forget() as news:
+                searches.hear(news)
             case Answer() | Assessment() | Warm() as other:
                 raise ValueError(f"{other} is for a worker to say")
 
 
-def _read(lines: queue.SimpleQueue[bytes]) -> None:
+def _behind(first: Ask, inbox: _Inbox, searches: Searches) -> Iterator[Ask]:
+    """Give the asks of other tuning jobs that came meanwhile, and hear the news before them."""
+    asked = {first.job_id}
+
+    def is_wanted(message: Message | Report) -> bool:
+        return isinstance(message, Ask | Begin | Learn | Forget) and message.job_id not in asked
+
+    while (message := inbox.take_if(is_wanted)) is not None:
+        match message:
+            case Ask(job_id=job_id):
+                asked.add(job_id)
+                yield message
+            case Begin() | Learn() | Forget():
+                searches.hear(message)
+
+
+def _read(inbox: _Inbox) -> None:
     """Take in lines, also while something is computed; the end of them is the end of the process."""
     with open(0, "rb", closefd=False) as messages:
         for line in messages:
-            lines.put(line)
+            inbox.put(line)
     os._exit(0)
 
 

@@ -86,7 +86,8 @@ class ModelSuggester:
         lost = 0
         while True:
             try:
-                answer = await self._ask(min(count, _COUNT_PER_TURN))
+                # Whoever dies over an ask is to be found out: only the first time with others.
+                answer = await self._ask(min(count, _COUNT_PER_TURN), may_share=not lost)
             except WorkerLost as error:
                 lost += 1
                 if lost == _ATTEMPTS:
@@ -105,7 +106,7 @@ class ModelSuggester:
         self._told = None
         self._worker.post(Forget(job_id=self._job_id))
 
-    async def _ask(self, count: int) -> Answer | None:
+    async def _ask(self, count: int, *, may_share: bool) -> Answer | None:
         """Tell what is new, and ask; None: it was not possible at once, and nobody is to blame."""
         connection = await self._worker.connection()
         told, self._told = self._told, None  # until it has answered, nobody knows what it knows
@@ -120,7 +121,9 @@ class ModelSuggester:
             # Without a value known there is no model, and so no kernel is used.
             await connection.warmed()
             return None  # the history may have gone on
-        async with connection.turn():
+        # In company a suggestion is rounded differently: with a seed of its own it is computed alone.
+        is_shared = may_share and not self._spec.is_seeded and self._is_on_gpu
+        async with connection.turn(is_shared=is_shared):
             if connection.is_lost:
                 return None
             if self._is_over():
@@ -138,6 +141,11 @@ class ModelSuggester:
         self._told = _Told(connection=connection, knowledge=news.knowledge)
         self._device = answer.device
         return answer
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        """Tell whether a GPU computed the latest suggestion."""
+        return (self._device or "").startswith("gpu")
 
     def _is_over(self) -> bool:
         """Tell whether it was closed, which may happen in every wait."""

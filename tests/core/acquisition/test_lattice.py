@@ -172,3 +172,22 @@ def test_with_everything_pinned_there_is_one_point() -> None:
     x = lattice.snap(np.random.default_rng(1).random((4, D)))
     assert (x == 0.25).all()
     assert lattice.neighbours(x[0], np.random.default_rng(0)).shape == (0, D)
+
+
+@settings(deadline=None)
+@given(st.lists(rows, min_size=0, max_size=3), st.integers(0, 99))
+def test_neighbours_of_several_are_those_of_each(several: list[list[float]], seed: int) -> None:
+    lattice = Lattice(SPACE)
+    points = lattice.snap(np.array(several).reshape(-1, D))
+    rng = np.random.default_rng(seed)
+    expected = [lattice.neighbours(point, rng) for point in points]
+    got = lattice.neighbours_of_snapped(points, np.random.default_rng(seed))
+    assert np.array_equal(got, np.concatenate([np.empty((0, D)), *expected]))
+
+
+def test_neighbours_of_a_point_that_is_not_snapped_are_snapped() -> None:
+    lattice, point = Lattice(SPACE), np.full(D, 0.37)
+    around = lattice.neighbours(point, np.random.default_rng(1))
+    (snapped,) = lattice.snap(point[None])
+    assert (lattice.snap(around) == around).all()
+    assert ((around != snapped).sum(axis=1) <= 1).all()

@@ -50,6 +50,11 @@ def columns(place: int, leading: int, height: int, width: int) -> F64:
     return as_strided(memory, (height, width), (8, 8 * leading))
 
 
+def addresses(place: int, count: int) -> list[int]:
+    """See memory as so many addresses."""
+    return list((ctypes.c_uint64 * count).from_address(place))
+
+
 def number(place: int) -> float:
     return float(columns(place, 1, 1, 1)[0, 0])
 
@@ -58,6 +63,7 @@ class Libraries:
     """Compute what cuBLAS and cuSOLVER would."""
 
     CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_FILL_MODE_UPPER = N, T, 1
+    CUBLAS_SIDE_LEFT, CUBLAS_DIAG_NON_UNIT = 0, 0
 
     def dgemm(self, *arguments: int) -> None:
         batched: Callable[..., None] = self.dgemmStridedBatched
@@ -94,6 +100,20 @@ class Libraries:
         assert triangle == self.CUBLAS_FILL_MODE_UPPER
         assert leading >= n
         return 7
+
+    def dpotrfBatched(self, *arguments: int) -> None:  # noqa: N802 - cuSOLVER's name
+        handle, triangle, n, places, leading, faults, count = arguments
+        for each, place in enumerate(addresses(places, count)):
+            self.dpotrf(handle, triangle, n, place, leading, 0, 7, faults + 4 * each)
+
+    def dtrsmBatched(self, *arguments: int) -> None:  # noqa: N802 - cuBLAS's name
+        _, side, triangle, how, diagonal, m, n, alpha, places, lda, targets, ldb, count = arguments
+        assert (side, triangle, how, diagonal) == (self.CUBLAS_SIDE_LEFT, 1, N, 0)
+        assert min(lda, ldb) >= m
+        pairs = zip(addresses(places, count), addresses(targets, count), strict=True)
+        for place, target in pairs:
+            upper, out = np.triu(columns(place, lda, m, m)), columns(target, ldb, m, n)
+            out[...] = number(alpha) * np.linalg.solve(upper, out)
 
     def dpotrf(self, *arguments: int) -> None:
         _, triangle, n, place, leading, _work, size, fault = arguments

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from scipy.linalg import solve_triangular
 
 from tunesmith_core.gpu.device import Argument, source
 from tunesmith_core.space.scaling import F64
@@ -83,6 +84,9 @@ class HostDevice:
         out[...] = alpha * (a @ b) + (beta * out if beta else 0.0)
 
     def cholesky(self, k: F64) -> bool:
+        return self._factor(k)
+
+    def _factor(self, k: F64) -> bool:
         assert k.flags.c_contiguous
         try:
             factor = np.linalg.cholesky(k)
@@ -91,6 +95,21 @@ class HostDevice:
         # As cuSOLVER does, leave something above the diagonal.
         k[...] = factor + np.triu(np.full(k.shape[-2:], 7.0), 1)
         return True
+
+    def factor_each(self, k: F64) -> F64:
+        assert k.flags.c_contiguous
+        return np.array([float(not self._factor(each)) for each in k])
+
+    def invert_each(self, factor: F64, out: F64) -> None:
+        assert factor.flags.c_contiguous
+        assert out.flags.c_contiguous
+        assert not np.shares_memory(factor, out)
+        for each, inverse in zip(factor, out, strict=True):
+            try:
+                eye = np.eye(len(each))
+                inverse[...] = solve_triangular(each, eye, lower=True, check_finite=False)
+            except np.linalg.LinAlgError:  # of what is no factor, as cuBLAS would divide by 0
+                inverse[...] = np.nan
 
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         assert array.flags.c_contiguous

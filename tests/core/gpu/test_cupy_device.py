@@ -27,6 +27,7 @@ from tunesmith_core.gpu.device import DeviceError
 from tunesmith_core.optimizer import Optimizer
 from tunesmith_core.space.encoding import to_unit
 from tunesmith_core.space.scaling import F64
+from tunesmith_core.together import suggest_together
 
 
 def ours(array: F64) -> Any:
@@ -238,6 +239,38 @@ def test_what_has_no_factor_is_noticed(device: CupyDevice) -> None:
         assert not device.cholesky(k)
 
 
+def test_many_matrices_are_factored_and_inverted_where_they_lie(device: CupyDevice) -> None:
+    half = np.random.default_rng(7).standard_normal((4, 6, 6))
+    k = half @ half.transpose(0, 2, 1) + np.eye(6)
+    k[2, 4, 4] = -1.0
+    factors, inverses = k.copy(), np.full((4, 6, 6), np.nan)
+    with device.active():
+        assert (device.factor_each(ours(factors)) == 0).tolist() == [True, True, False, True]
+        factors[2] = np.eye(6)
+        device.invert_each(ours(factors), ours(inverses))
+    for each in (0, 1, 3):
+        lower = np.linalg.cholesky(k[each])
+        np.testing.assert_allclose(np.tril(factors[each]), lower, rtol=1e-12)
+        np.testing.assert_allclose(inverses[each] @ lower, np.eye(6), atol=1e-12)
+        assert (np.triu(inverses[each], 1) == 0.0).all()
+
+
+@pytest.mark.usefixtures("warm", "compiler")
+def test_many_searches_by_cupy_are_those_of_one_after_the_other(cupy: Cupy) -> None:
+    several = [Optimizer(cube(2), seed=seed, devices=Devices("gpu")) for seed in (1, 2, 3, 1, 2, 3)]
+    for each in several:
+        search(each, hills, 9)
+    together, alone = several[:3], several[3:]
+    got = suggest_together(together, [None] * 3)
+    for found, optimizer in zip(got, alone, strict=True):
+        assert found is not None
+        (expected,) = optimizer.ask()
+        points = to_unit(cube(2), [found, expected])
+        np.testing.assert_allclose(points[0], points[1], atol=1e-4)
+    assert "climb_each" in cupy.launched
+    assert not cupy.within
+
+
 @pytest.mark.usefixtures("warm", "compiler")
 def test_a_search_by_cupy_is_that_of_the_cpu(cupy: Cupy, caplog: pytest.LogCaptureFixture) -> None:
     space = cube(2)
@@ -297,6 +330,35 @@ def test_the_benchmark_names_the_card(cupy: Cupy, compiler: None) -> None:
     }
     card.free()
     assert card.used_bytes() == 0
+
+
+@pytest.mark.usefixtures("gpu")
+def test_many_factors_and_inverses_on_a_gpu() -> None:
+    cupy = importlib.import_module("cupy")
+    there = CupyDevice()
+    half = np.random.default_rng(7).standard_normal((5, 200, 200))
+    k = half @ half.transpose(0, 2, 1) + 200 * np.eye(200)
+    k[2] = -k[2]
+    with there.active():
+        placed, inverses = cupy.asarray(k), cupy.empty(k.shape)
+        assert (there.factor_each(placed) == 0).tolist() == [True, True, False, True, True]
+        there.invert_each(placed, inverses)
+        for each in (0, 4):
+            lower = np.linalg.cholesky(k[each])
+            np.testing.assert_allclose(np.tril(placed[each].get()), lower, rtol=1e-11)
+            np.testing.assert_allclose(inverses[each].get() @ lower, np.eye(200), atol=1e-11)
+
+
+@pytest.mark.usefixtures("warm", "gpu")
+def test_many_searches_on_a_gpu_are_those_of_one_after_the_other() -> None:
+    several = [Optimizer(cube(2), seed=seed, devices=Devices("gpu")) for seed in (1, 2, 1, 2)]
+    for each in several:
+        search(each, hills, 9)
+    got = suggest_together(several[:2], [None] * 2)
+    for found, optimizer in zip(got, several[2:], strict=True):
+        assert found is not None
+        points = to_unit(cube(2), [found, *optimizer.ask()])
+        np.testing.assert_allclose(points[0], points[1], atol=5e-4)
 
 
 @pytest.mark.usefixtures("gpu")

@@ -18,7 +18,17 @@ from tunesmith_core.gpu.backend import GpuBackend
 pytestmark = [pytest.mark.usefixtures("warm", "compiler"), pytest.mark.timeout(120)]
 
 SIZES = gpu.Sizes(
-    large=34, middle=10, d=2, crossing=(8,), agreeing=30, repeated=12, product=16, copied=1000
+    large=34,
+    middle=10,
+    d=2,
+    crossing=(8,),
+    agreeing=30,
+    repeated=12,
+    jobs=9,
+    small=12,
+    small_d=2,
+    product=16,
+    copied=1000,
 )
 
 
@@ -54,6 +64,11 @@ def test_everything_is_measured_and_the_table_comes_last(
     assert by_name["the same history on the same card"][-1] == "met"
     assert by_name["likelihood and gradient beside the CPU's, n = 30"][-1] == "met"
     assert by_name["memory of arrays, n = 34"][1:] == ("1.00 GiB", "< 4 GiB", "met")
+    assert (
+        by_name["suggestions of 9 at once beside one after the other, within 0.0005 of a range"][-1]
+        == "met"
+    )
+    assert sum(name.startswith("9 jobs, n = 12, d = 2, one ask each, ") for name in by_name) == 3
     assert len(findings.content["parts"]) == 9  # type: ignore[arg-type]
 
 
@@ -65,7 +80,10 @@ def test_what_fails_is_said_and_the_rest_goes_on(
 
     names = [
         "speed_of",
-        *(f"measure_{each}" for each in ("likelihood", "asks", "crossover", "agreement", "parts")),
+        *(
+            f"measure_{each}"
+            for each in ("likelihood", "asks", "together", "crossover", "agreement", "parts")
+        ),
     ]
     for name in names:
         monkeypatch.setattr(gpu, name, full)
@@ -80,7 +98,7 @@ def test_a_card_that_breaks_down_leaves_a_table(capsys: pytest.CaptureFixture[st
 
     findings = gpu.run(replace(card(), free=broken), SIZES, until=time.monotonic() + 1000)
     assert capsys.readouterr().out.splitlines()[-1].startswith("| measure_peer | failed |")
-    assert [row[-1] for row in findings.rows] == ["missed"] * 6
+    assert [row[-1] for row in findings.rows] == ["missed"] * 7
 
 
 def test_what_there_is_no_time_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,18 +17,35 @@ from tests.core.gpu.host_device import COMPILER, HostDevice
 from tests.project.repository import ROOT
 from tunesmith_core.gp.likelihood import mismatches, scaled
 from tunesmith_core.gp.numba_backend import NumbaBackend
+from tunesmith_core.gp.priors import PriorSettings, prior_of
 from tunesmith_core.gp.warping import warp
 from tunesmith_core.gpu import blocked
 from tunesmith_core.gpu.backend import GpuBackend
 from tunesmith_core.gpu.cupy_device import OPTIONS
 from tunesmith_core.gpu.device import constants, source
+from tunesmith_core.gpu.together import (
+    BEST,
+    COUNT,
+    OBSERVED,
+    SPREAD,
+    VARIANCE,
+    Likelihoods,
+    Predictors,
+    Row,
+    padded,
+)
 from tunesmith_core.space.scaling import F64
 
 KERNEL = re.compile(r"^KERNEL (\w+)\((.*?)\) \{\n(.*?)^\}", flags=re.DOTALL | re.MULTILINE)
+SHARED = re.compile(r"^INLINE \w+ \*?(\w+)\(.*?\) \{\n(.*?)^\}", flags=re.DOTALL | re.MULTILINE)
 CUPYS = ("-ftz=true", "--device-as-default-execution-space")
 """What CuPy 14 adds of its own; both concern single precision and functions that say nothing, of which there are none."""
 
-ARCHITECTURES = ["sm_80", "sm_90", "sm_100"]
+ARCHITECTURES = [
+    pytest.param("sm_80", marks=pytest.mark.long),  # each takes seconds
+    "sm_90",
+    pytest.param("sm_100", marks=pytest.mark.long),
+]
 
 
 def kernels() -> dict[str, str]:
@@ -62,6 +79,31 @@ def all_work(device: HostDevice) -> Iterator[F64]:
     yield from backend.candidate_sums(u, z, mismatch, alpha=alpha, back=back)
     sums = backend.pair_sums(u, mismatch, inverted[0], None, alpha=alpha, scale=1.5)
     yield from (sums.spread, sums.moment)
+    yield from all_work_of_many(backend)
+
+
+def all_work_of_many(backend: GpuBackend) -> Iterator[F64]:
+    """Have every kernel for many models used on sizes that fill no tile."""
+    given = [problem(shape, seed=2) for shape in ((140, 11, 3), (90, 2, 0), (131, 5, 1))]
+    layouts, thetas = [each.layout for each in given], [each.theta for each in given]
+    priors = [prior_of(each, PriorSettings()) for each in layouts]
+    points, values = [each.x for each in given], [each.y for each in given]
+    likelihoods = Likelihoods(backend, layouts, priors, points, values)
+    for which in ([0, 1, 2], [0, 2]):
+        found = likelihoods.negative_log_posteriors(which, [thetas[index] for index in which])
+        yield from (gradient for _, gradient in found)
+    rows = [Row(layout, 11) for layout in layouts]
+    models = np.stack([row.filled(theta) for row, theta in zip(rows, thetas, strict=True)])
+    for row, model, layout in zip(rows, models, layouts, strict=True):
+        row.move(model, ~layout.categorical)
+    models[:, OBSERVED], models[:, COUNT] = [137, 90, 131], [140, 90, 131]
+    predictors = Predictors(backend, padded(points), padded(values), models)
+    yield predictors.explained().alpha
+    models[:, VARIANCE], models[:, BEST], models[:, SPREAD] = 1.0, -1.0, 0.01
+    predictors.aim(models)
+    z = np.random.default_rng(4).random((3, 9, 11))
+    yield predictors.scores(z)
+    yield predictors.climbed(z[:, :2], rounds=9, tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("compiler")
@@ -120,12 +162,29 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays() -> None:
 def test_phases_of_a_kernel_are_apart_by_barriers() -> None:
     found = kernels()
     assert len(found) == source().count("\nKERNEL ")
+    assert shared_phases() == {"promise"}
     for name, body in found.items():
-        phases = re.findall(r"^    (EACH|BARRIER)\b", body, flags=re.MULTILINE)
-        expected = [word for _ in range(phases.count("EACH")) for word in ("BARRIER", "EACH")][1:]
-        assert phases == expected, name
-        # A barrier inside a phase would be met by some threads only.
+        phases = re.findall(r"^ +(EACH|BARRIER|promise)\b", body, flags=re.MULTILINE)
+        # What is shared by kernels begins with a phase, and ends with a barrier.
+        flat = " ".join(phases).replace("promise", "EACH BARRIER").split()
+        expected = [word for _ in range(flat.count("EACH")) for word in ("BARRIER", "EACH")][1:]
+        assert flat == expected, name
+        # A barrier inside a phase would be met by some threads only; rounds are the same for all.
+        for barrier in re.finditer(r"^( +)BARRIER;", body, flags=re.MULTILINE):
+            assert len(barrier[1]) == 4 or body[: barrier.start()].count("    for (int round") == 1
         assert body.count("BARRIER") == phases.count("BARRIER"), name
+
+
+def shared_phases() -> set[str]:
+    """Give the functions that kernels share phases by, each of which begins with one and ends with a barrier."""
+    found = set()
+    for name, body in SHARED.findall(source()):
+        phases = re.findall(r"^    (EACH|BARRIER)\b", body, flags=re.MULTILINE)
+        assert phases == ["EACH", "BARRIER"] * (len(phases) // 2), name
+        assert body.count("BARRIER") == phases.count("BARRIER"), name
+        if phases:
+            found.add(name)
+    return found
 
 
 def test_every_kernel_says_its_floor() -> None:
@@ -229,5 +288,8 @@ def test_a_fault_in_a_kernel_would_be_seen() -> None:
 
 
 def test_the_numbers_by_which_work_is_divided_are_read_from_the_source() -> None:
-    assert set(constants()) == {"COLUMNS", "STRIP", "GROUP", "SEGMENT", "BASE", "LANES"}
+    assert set(constants()) >= {"COLUMNS", "STRIP", "GROUP", "SEGMENT", "BASE", "LANES"}
+    assert set(constants()) >= {"HEAD", "ROWS", "PARTS", "FEW", "NARROW", "SUMS"}
     assert constants()["LANES"] == constants()["COLUMNS"]  # the backend launches so many threads
+    # A head of a model has what `gpu.together` puts there.
+    assert constants()["HEAD"] == SPREAD + 1

@@ -18,6 +18,7 @@ from tunesmith_core.space import (
 )
 from tunesmith_core.space.encoding import (
     from_unit,
+    from_unit_each,
     parse,
     parse_real,
     parse_whole,
@@ -180,3 +181,23 @@ def test_text_that_is_no_value_is_refused(parameter: Parameter, text: str, messa
 @pytest.mark.parametrize("text", ["1", "+1", "1.", "1e0", "1E+0", "10e-1", "01.0"])
 def test_the_usual_spellings_of_a_number_are_read(text: str) -> None:
     assert parse_real(text) == 1.0
+
+
+@given(st.lists(st.floats(-0.5, 1.5), min_size=0, max_size=60))
+def test_points_of_several_spaces_decode_as_each_does(numbers: list[float]) -> None:
+    spaces: list[SearchSpace] = []
+    points = []
+    for start in range(0, len(numbers) - SPACE.dimensions + 1, SPACE.dimensions):
+        few = SPACE.dimensions - len(spaces) % SPACE.dimensions
+        spaces.append(SearchSpace(SPACE.parameters[:few]))
+        points.append(np.array(numbers[start : start + few]))
+    got = from_unit_each(spaces, points)
+    for space, point, configuration in zip(spaces, points, got, strict=True):
+        (expected,) = from_unit(space, point[None])
+        assert list(configuration) == list(expected)
+        for got_value, value in zip(configuration.values(), expected.values(), strict=True):
+            if isinstance(value, float):
+                assert got_value == pytest.approx(value, rel=1e-13)
+            else:
+                assert got_value == value
+            assert type(got_value) is type(value)

@@ -6,10 +6,11 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -29,7 +30,7 @@ from tunesmith_server.domain.trial import FailureKind, Trial, launch
 from tunesmith_server.domain.tuning_job import JobSpec, Strategy
 from tunesmith_server.engine import compute as compute_module
 from tunesmith_server.engine import model_suggestions
-from tunesmith_server.engine.compute import Compute, Connection
+from tunesmith_server.engine.compute import Compute, Connection, WorkerLost
 from tunesmith_server.engine.compute_messages import Answer, Begin, Learn, Message
 from tunesmith_server.engine.model_suggestions import ModelSuggester, SuggestionFault
 from tunesmith_server.store.sqlite import SqliteStore
@@ -460,3 +461,35 @@ async def test_what_computed_the_latest_suggestion_is_known(
     assert suggester.device is None
     await job.ask(suggester)
     assert suggester.device == "cpu"
+
+
+async def test_a_turn_is_shared_where_a_gpu_computes_and_no_seed_forbids_it(
+    store: SqliteStore, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[bool] = []
+    turn, ask = Connection.turn, Connection.ask
+
+    def noted(self: Connection, *, is_shared: bool = False) -> AbstractAsyncContextManager[None]:
+        turns.append(is_shared)
+        return turn(self, is_shared=is_shared)
+
+    async def lost_once(self: Connection, *arguments: Any, **options: Any) -> Answer:
+        if len(turns) == 1:
+            raise WorkerLost("it died")
+        return await ask(self, *arguments, **options)
+
+    monkeypatch.setattr(Connection, "turn", noted)
+    monkeypatch.setattr(Connection, "ask", lost_once)
+    for is_seeded, device, shares in [
+        (False, "gpu:0 A Card", True),
+        (True, "gpu:0 A Card", False),
+        (False, "cpu", False),
+        (False, None, False),
+    ]:
+        job = await new_job(store, f"{is_seeded}-{device}".replace(" ", "-"), is_seeded=is_seeded)
+        suggester = job.suggester(compute)
+        suggester._device = device
+        turns.clear()
+        await job.ask(suggester)
+        # Once it was lost in company it is asked alone: whoever kills a worker is found out.
+        assert turns == [shares, False]
