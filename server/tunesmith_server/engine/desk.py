@@ -100,6 +100,7 @@ class Desk:
             Overloaded: Too many asks wait already.
             StoreUnavailable: The trials could not be written down.
         """
+        before = self._coordinator.state
         if await self._handed_out_at_once(client_id, count):
             return
         if self._coordinator.has_ended:
@@ -113,6 +114,7 @@ class Desk:
             count=count,
             deadline=loop.time() + max_wait_s,
             done=loop.create_future(),
+            was_given=self._has_been_given(client_id, since=before),
         )
         self._asks.append(ask)
         self._change.set()
@@ -296,15 +298,18 @@ class Desk:
             if isinstance(result, BaseException):
                 self._fail(client_id, result)
                 continue
-            # Under a new token, even if it had the trial once before.
-            had = {(trial.name, trial.lease_token) for trial in before.held_by(client_id)}
-            has = self._coordinator.state.held_by(client_id)
-            if any((trial.name, trial.lease_token) not in had for trial in has):
+            if self._has_been_given(client_id, since=before):
                 self._note_given(client_id)
 
     def _is_lenient(self, ready: _Ready) -> bool:
         """Tell whether suggestions may be launched whatever has ended meanwhile."""
         return not self._suggester.learns or ready.is_for_waiting
+
+    def _has_been_given(self, client_id: str, *, since: JobState) -> bool:
+        """Tell whether a caller holds what it did not hold; also a trial that it had once before."""
+        had = {(trial.name, trial.lease_token) for trial in since.held_by(client_id)}
+        has = self._coordinator.state.held_by(client_id)
+        return any((trial.name, trial.lease_token) not in had for trial in has)
 
     def _note_given(self, client_id: str) -> None:
         for ask in self._asks:

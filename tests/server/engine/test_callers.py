@@ -129,6 +129,18 @@ async def test_asks_at_once_get_trials_of_their_own(tmp_path: Path) -> None:
         assert len({tuple(trial.parameters.items()) for (trial,) in given}) == 64
 
 
+async def test_an_ask_that_has_got_a_trial_waits_for_no_other_that_can_not_come(
+    tmp_path: Path,
+) -> None:
+    async with running_engine(tmp_path) as engine:
+        await engine.create("digits", jobs=2, parallel=2, lease=HOUR)
+        (first,) = await ask(engine, "a")
+        # It asks for a second one while the end of the first one is on its way.
+        asking = ask(engine, "a", 2, wait_s=10 * LIMIT_S)
+        _, given = await asyncio.gather(complete(engine, first), asking)
+        assert [trial.index for trial in given] == [2]
+
+
 async def test_an_ask_waits_for_a_place(tmp_path: Path) -> None:
     async with running_engine(tmp_path) as engine:
         await engine.create("digits", jobs=2, parallel=1, lease=HOUR)
