@@ -63,8 +63,12 @@ class BlankDevice:
         """Do nothing."""
 
     def views(self, array: F64, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
-        """Look at an array in another way; nothing on the way through a batch does."""
-        raise NotImplementedError
+        """Refuse to look at an array in another way: nothing on the way through a batch does.
+
+        Raises:
+            NotImplementedError: Always; the batch has changed, and this device has to be told how.
+        """
+        raise NotImplementedError("a batch takes no views")
 
     def free(self) -> None:
         """Do nothing."""

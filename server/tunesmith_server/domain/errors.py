@@ -196,4 +196,7 @@ class Overloaded(TunesmithError):
 
 
 class StoreUnavailable(TunesmithError):
-    """Say that a change could not be made durable, and did not happen. Retry later."""
+    """Say that a change could not be made durable, and did not happen. Retry later.
+
+    When the store is lost, and the server ends, the message says that it is not known.
+    """

@@ -1,7 +1,8 @@
 """What every store promises.
 
 **Durable before returning.** When a writing method returns, the change survives the death of
-the process and of the machine; when it raises, the change did not happen.
+the process and of the machine; when it raises, the change did not happen. Only when the store is
+lost nobody knows, and the message says so: then it is to be opened anew.
 
 **All or nothing.** Everything one call is given is committed together.
 
@@ -11,7 +12,7 @@ that the caller decided on, and raises :class:`~tunesmith_server.domain.errors.C
 **Reads see every write that was acknowledged before they began**, and never wait for writers.
 
 **Concurrency.** Methods may be called from one event loop at any time, in any number. Work happens
-on the store's own threads; the loop is never blocked. At most ``max_queued`` writes wait; beyond
+on the store's own threads and processes; the loop is never blocked. At most ``max_queued`` writes wait; beyond
 that a write raises :class:`~tunesmith_server.domain.errors.Overloaded`.
 
 **An ended training job is never changed again**: a ``SaveTrial`` for one raises Conflict, as does one
