@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from tunesmith_server.store.open_errors import StoreInUse
 
 #: The writer of a server that was killed ends within this time, at its last change.
@@ -74,20 +76,10 @@ class DatabaseLock:
 
 
 def _is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended, and nobody has taken note of, does not."""
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True  # somebody else's
-    return not _has_ended(pid)
-
-
-def _has_ended(pid: int) -> bool:
-    """Tell whether a process has ended, and nobody has taken note; False where that isn't told."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    # Its name, in parentheses, may hold anything.
-    return stat.rpartition(b")")[2].split()[:1] == [b"Z"]
